@@ -1,0 +1,217 @@
+"""The outbox: one thread that makes frames durable and publishes them.
+
+A frame's way: put() -> committed to the spool -> handed to the publisher -> acknowledged ->
+removed from the spool. Frames left by an earlier life are published first. A failed publish is
+repeated from the spool with back-off; nothing is removed before its acknowledgement.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from collector.backoff import backoff
+from collector.sealing import SealedFrame
+from collector.spool import Position, Spool, SpooledFrame, SpoolError
+
+log = logging.getLogger(__name__)
+
+# Frames waiting for the disk: 256 of at most 1 MB. Beyond, the gate closes and reading pauses.
+MAX_WAITING: Final = 256
+# Frames handed to the publisher and not acknowledged; the rest wait on disk.
+MAX_IN_FLIGHT: Final = 512
+_READ_AT_ONCE: Final = 64
+
+
+class Publisher(Protocol):
+    """Where frames go; `collector.publisher.PubSubPublisher` is the real one."""
+
+    def publish(self, frame: SpooledFrame) -> Future[str]:
+        """Start publishing a frame; the future ends with the message id or the failure."""
+
+    def close(self) -> None:
+        """Send what is batched and let go of the connection."""
+
+
+@dataclass(slots=True)
+class OutboxCounts:
+    """What the outbox did, for metrics and the ledger."""
+
+    spooled_frames: int = 0
+    spooled_lines: int = 0
+    published_frames: int = 0
+    published_lines: int = 0
+    failed_publishes: int = 0
+    failed_commits: int = 0
+
+
+class Outbox:
+    """Owns the spool and the publisher; everything happens in its one thread.
+
+    Args:
+        spool: the spool; used by this thread only once it is started.
+        publisher: where frames go.
+        max_spool_bytes: `is_full` turns true when the spool holds so much.
+    """
+
+    def __init__(self, spool: Spool, publisher: Publisher, *, max_spool_bytes: int) -> None:
+        self.counts = OutboxCounts()
+        self._spool = spool
+        self._publisher = publisher
+        self._max_spool_bytes = max_spool_bytes
+        self._arrived: collections.deque[SealedFrame] = collections.deque()
+        self._acknowledged: collections.deque[SpooledFrame] = collections.deque()
+        self._failed: collections.deque[SpooledFrame] = collections.deque()
+        self._in_flight: dict[int, SpooledFrame] = {}
+        self._position = 0
+        self._is_failing = False
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._stop_at: float | None = None
+        self._retry_at = 0.0
+        self._waits = self._new_backoff()
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+
+    @property
+    def is_full(self) -> bool:
+        """True when reading should pause until the disk or Pub/Sub has caught up."""
+        return len(self._arrived) >= MAX_WAITING or self._spool.bytes >= self._max_spool_bytes
+
+    @property
+    def pending_frames(self) -> int:
+        """Frames that are not acknowledged yet, on their way to the disk or in the spool."""
+        return len(self._arrived) + self._spool.frames
+
+    @property
+    def spool_bytes(self) -> int:
+        """Size of the frames in the spool."""
+        return self._spool.bytes
+
+    @property
+    def is_alive(self) -> bool:
+        """True while the thread runs and the last write to the spool went well."""
+        return self._thread.is_alive() and not self._is_failing
+
+    def positions(self) -> list[Position]:
+        """Return the ledger: control totals of all frames made durable."""
+        return list(self._spool.ledger.values())
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def put(self, frame: SealedFrame) -> None:
+        """Take a frame; returns at once."""
+        self._arrived.append(frame)
+        self._wake.put(None)
+
+    def stop(self, seconds: float) -> bool:
+        """Drain for at most `seconds`, then end the thread.
+
+        Returns:
+            True when nothing is left in the spool.
+        """
+        self._stop_at = time.monotonic() + seconds
+        self._wake.put(None)
+        self._thread.join(seconds + 10)
+        return self.pending_frames == 0
+
+    def _run(self) -> None:
+        try:
+            while not self._is_done():
+                self._wait()
+                if self._commit():
+                    self._publish_failed()
+                    self._publish_new()
+        except Exception:
+            log.exception("the outbox has stopped; its frames wait in the spool")
+            raise
+        finally:
+            self._publisher.close()
+            self._commit()
+            self._spool.close()
+
+    def _is_done(self) -> bool:
+        if self._stop_at is None:
+            return False
+        return self.pending_frames == 0 or time.monotonic() >= self._stop_at
+
+    def _wait(self) -> None:
+        """Wait until there is something to do; a wake-up stands for all that happened before."""
+        try:
+            self._wake.get(timeout=0.2)
+            while True:
+                self._wake.get_nowait()
+        except queue.Empty:
+            return
+
+    def _commit(self) -> bool:
+        """Make durable what arrived and forget what was acknowledged."""
+        arrived = list(self._arrived)
+        acknowledged = [self._acknowledged.popleft() for _ in range(len(self._acknowledged))]
+        if not arrived and not acknowledged:
+            return True
+        try:
+            self._spool.commit(arrived, acknowledged)
+        except SpoolError:
+            log.exception("frames stay in memory until the spool can be written")
+            self.counts.failed_commits += 1
+            self._acknowledged.extendleft(reversed(acknowledged))
+            self._is_failing = True
+            return False
+        self._is_failing = False
+        for frame in arrived:
+            self._arrived.popleft()
+            self.counts.spooled_frames += 1
+            self.counts.spooled_lines += frame.header.lines
+        for gone in acknowledged:
+            self.counts.published_frames += 1
+            self.counts.published_lines += gone.lines
+        return True
+
+    def _publish_failed(self) -> None:
+        if self._failed and time.monotonic() >= self._retry_at:
+            self._retry_at = time.monotonic() + next(self._waits)
+            for _ in range(len(self._failed)):
+                self._publish(self._failed.popleft())
+
+    def _publish_new(self) -> None:
+        while (room := MAX_IN_FLIGHT - len(self._in_flight) - len(self._failed)) > 0:
+            frames = self._spool.read_after(self._position, min(room, _READ_AT_ONCE))
+            if not frames:
+                return
+            for frame in frames:
+                self._position = frame.position
+                self._publish(frame)
+
+    def _publish(self, frame: SpooledFrame) -> None:
+        self._in_flight[frame.position] = frame
+        future = self._publisher.publish(frame)
+        future.add_done_callback(self._on_published(frame))
+
+    def _on_published(self, frame: SpooledFrame) -> Callable[[Future[str]], None]:
+        def done(future: Future[str]) -> None:
+            """Note the outcome; runs in a thread of the publisher's."""
+            self._in_flight.pop(frame.position, None)
+            error = future.exception()
+            if error is None:
+                self._waits = self._new_backoff()
+                self._acknowledged.append(frame)
+            else:
+                log.warning("frame %s was not published: %s", frame.frame_id, error)
+                self.counts.failed_publishes += 1
+                self._failed.append(frame)
+            self._wake.put(None)
+
+        return done
+
+    @staticmethod
+    def _new_backoff() -> Iterator[float]:
+        return backoff(random.SystemRandom(), first=0.2, cap=10.0)

@@ -1,0 +1,299 @@
+"""Sealing: received messages become frames. Pure: bytes and times in, frames out.
+
+The common case costs one pass: all messages are combined-stream envelopes of one channel, their
+receive times are spliced in front, one decoder call finds stream and id of each line, and the
+frame is compressed. Anything else (control replies, several channels, garbage) is sorted message
+by message, so nothing is dropped and nothing stops.
+
+Seam for hole detection: a sealed frame's header has the run of ids of each symbol.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from market_data.batches import decode_batch
+from market_data.channels import CONTROL, channel_of, symbol_of
+from market_data.decode import Origin
+from market_data.frames import (
+    TARGET_MESSAGE_BYTES,
+    Frame,
+    FrameHeader,
+    HeaderTotals,
+    encode_frame,
+    frame_id,
+    join_lines,
+    split_lines,
+)
+from market_data.layouts import LAYOUTS
+from market_data.messages import classify
+from market_data.rejections import Rejected
+from market_data.totals import totals_by_symbol
+
+_ENVELOPE: Final = b'{"stream":"'
+# Key of the id in the payload of the channels whose frames are counted without decoding them.
+_ID_KEYS: Final = {"trade": "t", "aggTrade": "a", "bookTicker": "u"}
+# Streams of 64 full connections; made-up names beyond that are looked up each time.
+_MAX_KNOWN_STREAMS: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class SealedFrame:
+    """A frame ready for the spool: its header and its encoded bytes."""
+
+    header: FrameHeader
+    data: bytes
+
+
+@dataclass(slots=True)
+class Sealed:
+    """What the messages of one buffer became.
+
+    Attributes:
+        frames: the frames, in order of sequence.
+        messages: number of messages by channel.
+        controls: the parsed control messages, for the connection to act on.
+    """
+
+    frames: list[SealedFrame] = field(default_factory=list)
+    messages: dict[str, int] = field(default_factory=dict)
+    controls: list[dict[str, Any]] = field(default_factory=list)
+
+
+class _Unusual(Exception):
+    """The messages are not all envelopes of one channel."""
+
+
+class Sealer:
+    """Turns messages into frames and numbers them.
+
+    Args:
+        market: market of all messages.
+        collector: id of this collector.
+        epoch: start of this collector's life, µs since 1970.
+        with_quantities: also count sums of quantity and quote quantity per symbol.
+    """
+
+    def __init__(self, *, market: str, collector: str, epoch: int, with_quantities: bool) -> None:
+        self.sequence = 0
+        self._epoch = epoch
+        self._with_quantities = with_quantities
+        self._origin = Origin(market, "stream", collector, "", datetime.fromtimestamp(0, UTC))
+        self._id_decoders = {channel: _id_decoder(key) for channel, key in _ID_KEYS.items()}
+        self._streams: dict[str, tuple[str, str]] = {}
+
+    def seal(self, messages: Sequence[bytes], times_ns: Sequence[int]) -> Sealed:
+        """Seal messages that arrived on one connection.
+
+        Args:
+            messages: the messages, in order of arrival.
+            times_ns: receive time of each, ns since 1970.
+        """
+        times = [time_ns // 1000 for time_ns in times_ns]
+        if not messages:
+            return Sealed()
+        try:
+            return self._seal_uniform(messages, times)
+        except _Unusual:
+            return self._seal_sorted(messages, times)
+
+    def _seal_uniform(self, messages: Sequence[bytes], times: list[int]) -> Sealed:
+        if {message[:11] for message in messages} != {_ENVELOPE}:
+            raise _Unusual
+        body = _splice(messages, times)
+        channel = self._known(_stream_of(messages[0]))[0]
+        sealed = Sealed(messages={channel: len(messages)})
+        totals = self._check(messages, body, channel)
+        self._emit(sealed, channel, body, times, totals)
+        return sealed
+
+    def _seal_sorted(self, messages: Sequence[bytes], times: list[int]) -> Sealed:
+        sealed = Sealed()
+        sorted_lines: dict[str, tuple[list[bytes], list[int]]] = {}
+        for message, time in zip(messages, times, strict=True):
+            channel, line, control = _sort(message, time)
+            lines, line_times = sorted_lines.setdefault(channel, ([], []))
+            lines.append(line)
+            line_times.append(time)
+            if control is not None:
+                sealed.controls.append(control)
+        for channel, (lines, line_times) in sorted_lines.items():
+            sealed.messages[channel] = len(lines)
+            self._emit(sealed, channel, b"".join(lines), line_times, None)
+        return sealed
+
+    def _emit(
+        self,
+        sealed: Sealed,
+        channel: str,
+        body: bytes,
+        times: list[int],
+        totals: dict[str, HeaderTotals] | None,
+    ) -> None:
+        """Add the lines as one frame, or as two halves when they are too much for one message."""
+        sequence = self.sequence + 1
+        header = FrameHeader(
+            frame_id=frame_id(self._origin.collector, self._epoch, sequence),
+            market=self._origin.market,
+            channel=channel,
+            collector=self._origin.collector,
+            epoch=self._epoch,
+            sequence=sequence,
+            source=self._origin.source,
+            lines=len(times),
+            opened_at=times[0],
+            closed_at=times[-1],
+            symbols=self._count_decoded(body, channel) if totals is None else totals,
+        )
+        data = encode_frame(Frame(header, body))
+        if len(data) > TARGET_MESSAGE_BYTES and len(times) > 1:
+            half, lines = len(times) // 2, split_lines(body)
+            self._emit(sealed, channel, join_lines(lines[:half]), times[:half], None)
+            self._emit(sealed, channel, join_lines(lines[half:]), times[half:], None)
+            return
+        self.sequence = sequence
+        sealed.frames.append(SealedFrame(header, data))
+
+    def _check(
+        self, messages: Sequence[bytes], body: bytes, channel: str
+    ) -> dict[str, HeaderTotals] | None:
+        """Make sure that each line is of `channel`, and count their ids where that is cheap.
+
+        Raises:
+            _Unusual: a line is not, or has a newline in it.
+        """
+        decoder = self._id_decoders.get(channel)
+        if decoder is None:
+            streams = {_stream_of(message) for message in messages}
+            if any(self._known(stream)[0] != channel for stream in streams):
+                raise _Unusual
+            if body.count(b"\n") != len(messages):
+                raise _Unusual
+            return None
+        try:
+            decoded = decoder.decode_lines(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise _Unusual from None
+        if len(decoded) != len(messages):
+            raise _Unusual
+        runs = _runs(decoded)
+        if any(self._known(stream)[0] != channel for stream in runs):
+            raise _Unusual
+        if self._with_quantities and channel == "trade":
+            return None
+        return {
+            self._known(stream)[1]: HeaderTotals(first, last, count, total)
+            for stream, (first, last, count, total) in runs.items()
+        }
+
+    def _count_decoded(self, body: bytes, channel: str) -> dict[str, HeaderTotals]:
+        """Count the lines that decode; the others become rejections downstream."""
+        layout = LAYOUTS.get(channel)
+        rows = None if layout is None else decode_batch(body, channel, self._origin).rows
+        if layout is None or rows is None:
+            return {}
+        return {
+            row.symbol: HeaderTotals(
+                row.first_id,
+                row.last_id,
+                row.count,
+                int(row.sum_ids),
+                row.sum_quantity if self._with_quantities else None,
+                row.sum_quote_quantity if self._with_quantities else None,
+            )
+            for row in totals_by_symbol(rows, layout)
+        }
+
+    def _known(self, stream: str) -> tuple[str, str]:
+        """Return channel and symbol of a stream name, remembered."""
+        known = self._streams.get(stream)
+        if known is None:
+            known = (channel_of(stream), symbol_of(stream) or stream)
+            if len(self._streams) < _MAX_KNOWN_STREAMS:
+                self._streams[stream] = known
+        return known
+
+
+def _splice(messages: Sequence[bytes], times: list[int]) -> bytes:
+    """Put the receive times in front of combined-stream envelopes, one line each.
+
+    Numbers and slices are made a column at a time: half the cost of formatting line by line.
+    """
+    pieces = [b'{"received_at":', b"", b',"stream":"', b"", b"\n"] * len(messages)
+    pieces[1::5] = msgspec.json.encode(times)[1:-1].split(b",")
+    pieces[3::5] = [message[len(_ENVELOPE) :] for message in messages]
+    return b"".join(pieces)
+
+
+def _runs(lines: list[Any]) -> dict[str, list[int]]:
+    """Return [first id, last id, count, sum of ids] by stream."""
+    runs: dict[str, list[int]] = {}
+    for line in lines:
+        row_id = line.data.id
+        run = runs.get(line.stream)
+        if run is None:
+            runs[line.stream] = [row_id, row_id, 1, row_id]
+            continue
+        if row_id > run[1]:
+            run[1] = row_id
+        elif row_id < run[0]:
+            run[0] = row_id
+        run[2] += 1
+        run[3] += row_id
+    return runs
+
+
+def _sort(message: bytes, time: int) -> tuple[str, bytes, dict[str, Any] | None]:
+    """Return channel, line and, for a control message, its parsed form.
+
+    The line keeps the message's bytes: spliced where they stand in one line of JSON, otherwise
+    as base64.
+    """
+    is_one_line = b"\n" not in message
+    if is_one_line and message.startswith(_ENVELOPE):
+        channel = channel_of(_stream_of(message))
+        control = _parse(message) if channel == "serverShutdown" else None
+        return channel, b'{"received_at":%d,%b\n' % (time, message[1:]), control
+    control = _parse(message)
+    if is_one_line and message.startswith(b"{"):
+        line = b'{"received_at":%d,"data":%b}\n' % (time, message)
+    else:
+        line = b'{"received_at":%d,"base64":"%b"}\n' % (time, base64.b64encode(message))
+    return _channel_of_bare(control), line, control
+
+
+def _channel_of_bare(message: dict[str, Any] | None) -> str:
+    if message is None:
+        return CONTROL
+    stream = message.get("stream")
+    try:
+        return classify(stream if isinstance(stream, str) else None, message)[0]
+    except Rejected:
+        return CONTROL
+
+
+def _parse(message: bytes) -> dict[str, Any] | None:
+    try:
+        parsed = json.loads(message)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _stream_of(message: bytes) -> str:
+    """Return the stream name of a combined-stream envelope; odd bytes never match a stream."""
+    end = message.find(b'"', len(_ENVELOPE))
+    return message[len(_ENVELOPE) : max(end, 0)].decode("utf-8", "replace")
+
+
+def _id_decoder(key: str) -> msgspec.json.Decoder[Any]:
+    payload = msgspec.defstruct("Payload", [("id", int)], rename={"id": key}, gc=False)
+    line = msgspec.defstruct("Line", [("stream", str), ("data", payload)], gc=False)
+    return msgspec.json.Decoder(line)

@@ -1,0 +1,219 @@
+"""The service: owns the connections, the sealer, the outbox and the HTTP endpoints.
+
+Order of life: spool, HTTP, exchangeInfo, connections. Order of death: connections (their buffers
+are flushed), outbox (drained within a limit), HTTP. What is not acknowledged by then waits in the
+spool for the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from typing import Any, Final
+
+from collector import http
+from collector.buffer import MessageBuffer
+from collector.connection import Connection, control_problem, is_server_shutdown
+from collector.metrics import CollectorMetrics, new_registry
+from collector.outbox import Outbox, Publisher
+from collector.protocol import AttemptLimiter, plan_shards
+from collector.rest import fetch_exchange_info
+from collector.sealing import Sealer
+from collector.selection import select_symbols
+from collector.settings import Settings
+from collector.spool import Position, Spool
+from collector.transports import load_transport
+
+log = logging.getLogger(__name__)
+
+# How often a full spool is looked at again.
+_GATE_SECONDS: Final = 0.1
+
+
+class Service:
+    """The collector's life, from start to drained stop.
+
+    Args:
+        settings: what to collect and where it goes.
+        publisher: where frames go.
+    """
+
+    def __init__(self, settings: Settings, publisher: Publisher) -> None:
+        self._settings = settings
+        self._spool = Spool(settings.spool_dir)
+        self._outbox = Outbox(self._spool, publisher, max_spool_bytes=settings.spool_max_bytes)
+        self._epoch = time.time_ns() // 1000
+        self._sealer = Sealer(
+            market=settings.market,
+            collector=settings.collector_id,
+            epoch=self._epoch,
+            with_quantities=settings.control_totals == "full",
+        )
+        self._connections: list[Connection] = []
+        self._metrics = CollectorMetrics(
+            self._outbox, lambda: [(c.shard.name, c.state) for c in self._connections]
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, stop: asyncio.Event) -> bool:
+        """Collect until `stop` is set, then drain.
+
+        Returns:
+            True when Pub/Sub has acknowledged everything.
+
+        Raises:
+            SelectionError: the symbols asked for don't exist.
+            ExchangeError: the exchange refuses exchangeInfo.
+            OSError: the HTTP port is taken.
+        """
+        self._outbox.start()
+        try:
+            runner, port = await http.serve(
+                self._settings.http_host,
+                self._settings.http_port,
+                registry=new_registry(self._metrics),
+                health=self._health,
+                ledger=self._ledger,
+            )
+            log.info("serving /healthz, /metrics and /ledger on port %d", port)
+            try:
+                await self._collect(stop)
+            finally:
+                await runner.cleanup()
+        finally:
+            is_drained = await asyncio.to_thread(
+                self._outbox.stop, float(self._settings.drain_seconds)
+            )
+            log.info("stopped; %d frames wait in the spool", self._outbox.pending_frames)
+        return is_drained
+
+    async def _collect(self, stop: asyncio.Event) -> None:
+        collecting = asyncio.create_task(self._connect_all(), name="connections")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait((collecting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if collecting.done():
+                collecting.result()
+        finally:
+            collecting.cancel()
+            stopping.cancel()
+            await asyncio.gather(collecting, stopping, return_exceptions=True)
+
+    async def _connect_all(self) -> None:
+        settings = self._settings
+        info = await fetch_exchange_info(settings.rest_url, asyncio.sleep)
+        symbols = select_symbols(info, settings.symbols, settings.quote_assets)
+        shards = plan_shards(symbols, settings.channels, settings.streams_per_connection)
+        log.info("%d symbols on %d connections", len(symbols), len(shards))
+        limiter = AttemptLimiter()
+        transport = load_transport(settings.transport)
+        self._connections = [
+            Connection(
+                shard,
+                f"{settings.ws_url}/stream",
+                transport=transport,
+                limiter=limiter,
+                new_buffer=self._new_buffer,
+                silence_seconds=settings.silence_seconds,
+            )
+            for shard in shards
+        ]
+        async with asyncio.TaskGroup() as group:
+            for connection in self._connections:
+                group.create_task(connection.run(), name=connection.shard.name)
+            group.create_task(self._keep_gate(), name="gate")
+
+    def _new_buffer(self) -> MessageBuffer:
+        return MessageBuffer(
+            self._on_full,
+            max_messages=self._settings.frame_lines,
+            max_bytes=self._settings.frame_bytes,
+            max_age=self._settings.frame_age_ms / 1000,
+        )
+
+    def _on_full(self, messages: list[bytes], times_ns: list[int]) -> None:
+        """Seal a buffer and put its frames into the outbox."""
+        sealed = self._sealer.seal(messages, times_ns)
+        for frame in sealed.frames:
+            self._outbox.put(frame)
+        self._metrics.messages.update(sealed.messages)
+        for control in sealed.controls:
+            self._on_control(control)
+        if self._outbox.is_full:
+            self._pause()
+
+    def _on_control(self, control: dict[str, Any]) -> None:
+        problem = control_problem(control)
+        if problem is not None:
+            self._metrics.control_errors += 1
+            log.error("the exchange answered %s", problem)
+        elif is_server_shutdown(control):
+            for connection in self._connections:
+                task = asyncio.create_task(connection.reconnect("serverShutdown"))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    def _pause(self) -> None:
+        if not self._metrics.is_paused:
+            self._metrics.is_paused = True
+            log.warning("reading pauses: the spool is full or the disk is behind")
+            for connection in self._connections:
+                connection.pause()
+
+    async def _keep_gate(self) -> None:
+        """Let the connections read again when the outbox has room."""
+        while True:
+            await asyncio.sleep(_GATE_SECONDS)
+            if self._metrics.is_paused and not self._outbox.is_full:
+                self._metrics.is_paused = False
+                log.info("reading goes on")
+                for connection in self._connections:
+                    connection.resume()
+
+    def _health(self) -> dict[str, Any]:
+        """Return the body of /healthz.
+
+        `starting` until every connection has been open once; `failing` when none is open or the
+        spool can't be written; otherwise `ok`.
+        """
+        states = [(connection.shard.name, connection.state) for connection in self._connections]
+        if not states or not all(state.connects for _, state in states):
+            status = "starting"
+        elif not any(state.is_open for _, state in states) or not self._outbox.is_alive:
+            status = "failing"
+        else:
+            status = "ok"
+        return {
+            "status": status,
+            "collector": self._settings.collector_id,
+            "epoch": self._epoch,
+            "is_paused": self._metrics.is_paused,
+            "pending_frames": self._outbox.pending_frames,
+            "connections": {name: dataclasses.asdict(state) for name, state in states},
+        }
+
+    def _ledger(self) -> dict[str, Any]:
+        """Return the body of /ledger: what has been made durable, and what was acknowledged."""
+        counts = self._outbox.counts
+        return {
+            "collector": self._settings.collector_id,
+            "epoch": self._epoch,
+            "frames": {
+                "sealed": self._sealer.sequence,
+                "spooled": counts.spooled_frames,
+                "published": counts.published_frames,
+                "pending": self._outbox.pending_frames,
+            },
+            "messages": dict(self._metrics.messages),
+            "lines": {"spooled": counts.spooled_lines, "published": counts.published_lines},
+            "symbols": [_totals(position) for position in self._outbox.positions()],
+        }
+
+
+def _totals(position: Position) -> dict[str, Any]:
+    return {
+        name: str(value) if name.startswith("sum_") and value is not None else value
+        for name, value in dataclasses.asdict(position).items()
+    }

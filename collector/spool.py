@@ -1,0 +1,244 @@
+"""The spool: frames wait on disk until Pub/Sub has acknowledged them.
+
+One SQLite file in WAL mode with `synchronous=FULL`: a committed frame survives kill -9 and power
+loss. The ledger (control totals per channel and symbol) is committed together with the frames, so
+after a crash it says exactly what had been made durable.
+
+Not thread-safe: the outbox's thread owns it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from pathlib import Path
+from typing import Final
+
+from collector.sealing import SealedFrame
+from market_data.frames import FrameHeader, HeaderTotals
+from market_data.numbers import EXACT
+
+_SCHEMA: Final = """
+create table if not exists frames (
+    position integer primary key autoincrement,
+    frame_id text not null unique,
+    market text not null,
+    channel text not null,
+    collector text not null,
+    lines integer not null,
+    data blob not null
+);
+create table if not exists ledger (
+    market text not null,
+    channel text not null,
+    symbol text not null,
+    first_id integer not null,
+    last_id integer not null,
+    count integer not null,
+    sum_ids text not null,
+    sum_quantity text,
+    sum_quote_quantity text,
+    primary key (market, channel, symbol)
+) without rowid;
+"""
+
+
+_Key = tuple[str, str, str]
+
+
+class SpoolError(RuntimeError):
+    """The spool can't be opened or written."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledFrame:
+    """A frame in the spool, ready to be published."""
+
+    position: int
+    frame_id: str
+    market: str
+    channel: str
+    collector: str
+    lines: int
+    data: bytes
+
+
+@dataclass(slots=True)
+class Position:
+    """Control totals of all frames ever spooled, for one market, channel and symbol.
+
+    `last_id` is the last id made durable: where a restarted collector continues.
+    """
+
+    market: str
+    channel: str
+    symbol: str
+    first_id: int
+    last_id: int
+    count: int
+    sum_ids: int
+    sum_quantity: Decimal | None
+    sum_quote_quantity: Decimal | None
+
+
+class Spool:
+    """The file of waiting frames and the ledger.
+
+    Args:
+        folder: where `spool.db` lies; made when missing.
+
+    Raises:
+        SpoolError: the folder can't be made or the file is no spool.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(
+                folder / "spool.db", isolation_level=None, check_same_thread=False
+            )
+            self._database.execute("pragma journal_mode=wal")
+            self._database.execute("pragma synchronous=full")
+            self._database.executescript(_SCHEMA)
+            self.ledger = self._read_ledger()
+            row = self._database.execute(
+                "select count(*), coalesce(sum(length(data)), 0) from frames"
+            ).fetchone()
+        except (OSError, sqlite3.Error) as error:
+            raise SpoolError(
+                f"COLLECTOR_SPOOL_DIR: can't open a spool in {folder}: {error};"
+                " name a folder that this user may write"
+            ) from error
+        self.frames: int = row[0]
+        self.bytes: int = row[1]
+
+    def commit(self, arrived: Sequence[SealedFrame], acknowledged: Iterable[SpooledFrame]) -> None:
+        """Add and remove frames in one durable transaction.
+
+        Raises:
+            SpoolError: the transaction failed, for example because the disk is full; nothing of
+                it happened.
+        """
+        gone = list(acknowledged)
+        touched = self._sum_up(frame.header for frame in arrived)
+        try:
+            with self._database:
+                self._database.execute("begin immediate")
+                self._database.executemany(
+                    "insert into frames (frame_id, market, channel, collector, lines, data)"
+                    " values (?, ?, ?, ?, ?, ?)",
+                    [
+                        (h.frame_id, h.market, h.channel, h.collector, h.lines, frame.data)
+                        for frame in arrived
+                        for h in (frame.header,)
+                    ],
+                )
+                self._database.executemany(
+                    "insert or replace into ledger values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    [_ledger_row(position) for position in touched.values()],
+                )
+                self._database.executemany(
+                    "delete from frames where position = ?", [(frame.position,) for frame in gone]
+                )
+        except sqlite3.Error as error:
+            raise SpoolError(f"can't write to the spool: {error}; free disk space") from error
+        self.ledger.update(touched)
+        self.frames += len(arrived) - len(gone)
+        self.bytes += sum(len(frame.data) for frame in arrived)
+        self.bytes -= sum(len(frame.data) for frame in gone)
+
+    def read_after(self, position: int, limit: int) -> list[SpooledFrame]:
+        """Return up to `limit` frames behind `position`, oldest first."""
+        rows = self._database.execute(
+            "select position, frame_id, market, channel, collector, lines, data from frames"
+            " where position > ? order by position limit ?",
+            (position, limit),
+        )
+        return [SpooledFrame(*row) for row in rows]
+
+    def close(self) -> None:
+        """Close the file; frames that are still in it wait for the next start."""
+        self._database.close()
+
+    def _sum_up(self, headers: Iterable[FrameHeader]) -> dict[_Key, Position]:
+        """Return the ledger's rows that these frames change, with their totals added."""
+        touched: dict[_Key, Position] = {}
+        for header in headers:
+            for symbol, totals in header.symbols.items():
+                key = (header.market, header.channel, symbol)
+                old = touched.get(key) or self.ledger.get(key)
+                touched[key] = _added(key, totals, old)
+        return touched
+
+    def _read_ledger(self) -> dict[_Key, Position]:
+        ledger: dict[_Key, Position] = {}
+        for market, channel, symbol, first, last, count, ids, base, quote in self._database.execute(
+            "select * from ledger"
+        ):
+            ledger[market, channel, symbol] = Position(
+                market,
+                channel,
+                symbol,
+                first,
+                last,
+                count,
+                int(ids),
+                _decimal(base),
+                _decimal(quote),
+            )
+        return ledger
+
+
+def _added(key: _Key, totals: HeaderTotals, old: Position | None) -> Position:
+    """Return the position of `key` after `totals` on top of `old`."""
+    if old is None:
+        return Position(
+            *key,
+            totals.first_id,
+            totals.last_id,
+            totals.count,
+            totals.sum_ids,
+            totals.sum_quantity,
+            totals.sum_quote_quantity,
+        )
+    return Position(
+        *key,
+        min(old.first_id, totals.first_id),
+        max(old.last_id, totals.last_id),
+        old.count + totals.count,
+        old.sum_ids + totals.sum_ids,
+        _add(old.sum_quantity, totals.sum_quantity),
+        _add(old.sum_quote_quantity, totals.sum_quote_quantity),
+    )
+
+
+def _add(total: Decimal | None, value: Decimal | None) -> Decimal | None:
+    """Add exactly; a total that misses a part is no total."""
+    if value is None or total is None:
+        return None
+    with localcontext(EXACT):
+        return total + value
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def _ledger_row(position: Position) -> tuple[object, ...]:
+    return (
+        position.market,
+        position.channel,
+        position.symbol,
+        position.first_id,
+        position.last_id,
+        position.count,
+        str(position.sum_ids),
+        _text(position.sum_quantity),
+        _text(position.sum_quote_quantity),
+    )
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)

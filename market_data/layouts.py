@@ -1,0 +1,168 @@
+"""Layouts: how a payload's keys become a record's columns, declared once per channel.
+
+Two interpreters read them: `market_data.decode` takes one line with every check spelt out,
+`market_data.batches` takes a whole frame at once. A property test holds that they agree.
+
+Source of keys and types: binance-protocol, section 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from market_data.tables import AGG_TRADES, BOOK_TICKERS, KLINES, TRADES, Table
+
+
+class Kind(Enum):
+    """What a value must be."""
+
+    ID = "an integer from 0"
+    ID_OR_NONE = "an integer from -1"
+    TIME = "a time in ms or µs between 2009 and 2100"
+    POSITIVE = "a decimal above 0, as a string"
+    DECIMAL = "a decimal from 0, as a string"
+    FLAG = "true or false"
+    TEXT = "a short text"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key of a payload and the column that it becomes."""
+
+    column: str
+    key: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the payloads of one channel become rows of one table.
+
+    Attributes:
+        channel: the channel's name.
+        table: the table that its rows belong to.
+        event: value of the payload's `e`; None for payloads that have none.
+        nested: key of the object that holds the fields; None when the payload itself does.
+        fields: the keys read from that object.
+        outer_fields: the keys read from the payload around it.
+        unread_keys: keys that a canonical message also has and that no column needs.
+        id_column: column whose values identify a row within its symbol, for control totals.
+        quantity_columns: quantity and quote quantity columns, for control totals.
+    """
+
+    channel: str
+    table: Table
+    event: str | None
+    nested: str | None
+    fields: tuple[Field, ...]
+    outer_fields: tuple[Field, ...] = ()
+    unread_keys: tuple[str, ...] = ()
+    id_column: str = ""
+    quantity_columns: tuple[str, str] | None = None
+
+    @property
+    def all_fields(self) -> tuple[Field, ...]:
+        """Every field, wherever it is read."""
+        return self.fields + self.outer_fields
+
+    @property
+    def key_count(self) -> int:
+        """Number of keys in a canonical line: envelope, payload and nested object."""
+        envelope = ("received_at", "stream", "data")
+        payload = (() if self.event is None else ("e",)) + ("s",)
+        nested = () if self.nested is None else (self.nested,)
+        return sum(map(len, (envelope, payload, nested, self.all_fields, self.unread_keys)))
+
+
+TRADE: Final = Layout(
+    channel="trade",
+    table=TRADES,
+    event="trade",
+    nested=None,
+    fields=(
+        Field("trade_id", "t", Kind.ID),
+        Field("price", "p", Kind.POSITIVE),
+        Field("quantity", "q", Kind.POSITIVE),
+        Field("is_buyer_maker", "m", Kind.FLAG),
+        Field("traded_at", "T", Kind.TIME),
+        Field("event_at", "E", Kind.TIME),
+    ),
+    unread_keys=("M",),
+    id_column="trade_id",
+    quantity_columns=("quantity", "quote_quantity"),
+)
+
+AGG_TRADE: Final = Layout(
+    channel="aggTrade",
+    table=AGG_TRADES,
+    event="aggTrade",
+    nested=None,
+    fields=(
+        Field("agg_trade_id", "a", Kind.ID),
+        Field("price", "p", Kind.POSITIVE),
+        Field("quantity", "q", Kind.POSITIVE),
+        Field("first_trade_id", "f", Kind.ID),
+        Field("last_trade_id", "l", Kind.ID),
+        Field("is_buyer_maker", "m", Kind.FLAG),
+        Field("traded_at", "T", Kind.TIME),
+        Field("event_at", "E", Kind.TIME),
+    ),
+    unread_keys=("M",),
+    id_column="agg_trade_id",
+)
+
+KLINE: Final = Layout(
+    channel="kline",
+    table=KLINES,
+    event="kline",
+    nested="k",
+    fields=(
+        Field("kline_interval", "i", Kind.TEXT),
+        Field("opened_at", "t", Kind.TIME),
+        Field("closed_at", "T", Kind.TIME),
+        Field("first_trade_id", "f", Kind.ID_OR_NONE),
+        Field("last_trade_id", "L", Kind.ID_OR_NONE),
+        Field("open", "o", Kind.DECIMAL),
+        Field("high", "h", Kind.DECIMAL),
+        Field("low", "l", Kind.DECIMAL),
+        Field("close", "c", Kind.DECIMAL),
+        Field("volume", "v", Kind.DECIMAL),
+        Field("quote_volume", "q", Kind.DECIMAL),
+        Field("trades", "n", Kind.ID),
+        Field("taker_buy_volume", "V", Kind.DECIMAL),
+        Field("taker_buy_quote_volume", "Q", Kind.DECIMAL),
+        Field("is_closed", "x", Kind.FLAG),
+    ),
+    outer_fields=(Field("event_at", "E", Kind.TIME),),
+    unread_keys=("s", "B"),
+    id_column="event_at",
+)
+
+BOOK_TICKER: Final = Layout(
+    channel="bookTicker",
+    table=BOOK_TICKERS,
+    event=None,
+    nested=None,
+    fields=(
+        Field("update_id", "u", Kind.ID),
+        Field("bid_price", "b", Kind.DECIMAL),
+        Field("bid_quantity", "B", Kind.DECIMAL),
+        Field("ask_price", "a", Kind.DECIMAL),
+        Field("ask_quantity", "A", Kind.DECIMAL),
+    ),
+    id_column="update_id",
+)
+
+LAYOUTS: Final[dict[str, Layout]] = {
+    layout.channel: layout for layout in (TRADE, AGG_TRADE, KLINE, BOOK_TICKER)
+}
+
+# Binance opened in July 2017; a recorder's or exchange's clock before 2009 or after 2100 is broken.
+EARLIEST_US: Final = 1_230_768_000_000_000
+LATEST_US: Final = 4_102_444_800_000_000
+# A count of ms from 1970 reaches this in the year 5138, a count of µs passed it in 1973.
+MICROSECONDS_FROM: Final = 100_000_000_000_000
+MAX_ID: Final = 2**63 - 1
+MAX_TEXT: Final = 64

@@ -1,0 +1,167 @@
+"""The records: one frozen class a kind of row, one annotated field a column.
+
+BigQuery schemas, Arrow schemas and the dbt source columns are generated from these classes
+(`market_data.tables`); a test fails when the generated files differ. The first line of a class's
+docstring is the table's description, the text in each `Annotated` the column's.
+
+Exactness: prices and quantities are `Decimal` (BigQuery NUMERIC: 29 integer digits, 9 decimals;
+Binance sends 8). Times are aware UTC datetimes with microseconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """Where a row came from and when it passed each station; shared by all market records."""
+
+    received_at: Annotated[
+        datetime, "When the collector read the message from the socket (its own clock)."
+    ]
+    source: Annotated[str, "How it reached us: stream, rest, archive."]
+    collector: Annotated[str, "Id of the collector that received it."]
+    frame_id: Annotated[str, "Frame that carried it; joins ops.frames."]
+    loaded_at: Annotated[
+        datetime, "When the loading job put it into BigQuery; drives incremental models."
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trade(Received):
+    """One row per trade message received; a trade id may repeat, staging de-duplicates by id."""
+
+    market: Annotated[str, "Market of the exchange: spot."]
+    symbol: Annotated[str, "Symbol as Binance spells it, for example BTCUSDT."]
+    trade_id: Annotated[int, "Trade id, consecutive per symbol: a hole in the ids is a loss."]
+    price: Annotated[Decimal, "Price in the quote asset, exact."]
+    quantity: Annotated[Decimal, "Quantity in the base asset, exact."]
+    quote_quantity: Annotated[
+        Decimal, "price x quantity truncated to 8 decimals, as Binance's quoteQty is."
+    ]
+    is_buyer_maker: Annotated[bool, "True when the buyer was the maker (the taker sold)."]
+    traded_at: Annotated[datetime, "Trade time at the exchange; many trades share a millisecond."]
+    event_at: Annotated[datetime, "When the exchange sent the message."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AggTrade(Received):
+    """One row per aggregate trade message: fills of one taker order at one price."""
+
+    market: Annotated[str, "Market of the exchange: spot."]
+    symbol: Annotated[str, "Symbol as Binance spells it, for example BTCUSDT."]
+    agg_trade_id: Annotated[int, "Aggregate trade id, consecutive per symbol."]
+    price: Annotated[Decimal, "Price in the quote asset, exact."]
+    quantity: Annotated[Decimal, "Summed quantity in the base asset, exact."]
+    first_trade_id: Annotated[int, "First trade id of the aggregate."]
+    last_trade_id: Annotated[int, "Last trade id of the aggregate."]
+    is_buyer_maker: Annotated[bool, "True when the buyer was the maker (the taker sold)."]
+    traded_at: Annotated[datetime, "Trade time at the exchange."]
+    event_at: Annotated[datetime, "When the exchange sent the message."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kline(Received):
+    """One row per kline message: a cumulative snapshot, the last one of a candle counts."""
+
+    market: Annotated[str, "Market of the exchange: spot."]
+    symbol: Annotated[str, "Symbol as Binance spells it, for example BTCUSDT."]
+    kline_interval: Annotated[str, "Interval as Binance spells it: 1s 1m 3m 5m ... 1d 1w 1M."]
+    opened_at: Annotated[datetime, "Start of the candle, UTC, inclusive."]
+    closed_at: Annotated[datetime, "End of the candle, UTC, inclusive (Binance's T)."]
+    first_trade_id: Annotated[int, "First trade id in the candle; -1 without trades."]
+    last_trade_id: Annotated[int, "Last trade id in the candle; -1 without trades."]
+    open: Annotated[Decimal, "Price of the first trade by id; the previous close without trades."]
+    high: Annotated[Decimal, "Highest price."]
+    low: Annotated[Decimal, "Lowest price."]
+    close: Annotated[Decimal, "Price of the last trade by id."]
+    volume: Annotated[Decimal, "Volume in the base asset."]
+    quote_volume: Annotated[Decimal, "Volume in the quote asset."]
+    trades: Annotated[int, "Number of trades."]
+    taker_buy_volume: Annotated[Decimal, "Base volume of trades whose taker bought."]
+    taker_buy_quote_volume: Annotated[Decimal, "Quote volume of trades whose taker bought."]
+    is_closed: Annotated[bool, "True for the closing snapshot (Binance's x)."]
+    event_at: Annotated[datetime, "When the exchange sent the message."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookTicker(Received):
+    """One row per best bid and ask update; Binance sends no time with it, only an update id."""
+
+    market: Annotated[str, "Market of the exchange: spot."]
+    symbol: Annotated[str, "Symbol as Binance spells it, for example BTCUSDT."]
+    update_id: Annotated[int, "Order book update id, growing per symbol."]
+    bid_price: Annotated[Decimal, "Best bid price; 0 when there is no bid."]
+    bid_quantity: Annotated[Decimal, "Quantity at the best bid."]
+    ask_price: Annotated[Decimal, "Best ask price; 0 when there is no ask."]
+    ask_quantity: Annotated[Decimal, "Quantity at the best ask."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """One row per item that could not be used: the original bytes and why."""
+
+    market: Annotated[str | None, "Market, where known."]
+    channel: Annotated[str | None, "Channel, where known."]
+    symbol: Annotated[str | None, "Symbol, where it could be read."]
+    stage: Annotated[str, "Where it failed: frame (the whole message) or line (one of its lines)."]
+    reason: Annotated[str, "Why, from a closed set; docs/errors.md explains each."]
+    field: Annotated[str | None, "Name of the offending field, as Binance spells it."]
+    value: Annotated[str | None, "The offending value, cut to 256 characters."]
+    detail: Annotated[str, "A sentence for people."]
+    exception_class: Annotated[str | None, "Class of the exception, where there was one."]
+    payload: Annotated[bytes, "The original bytes; cut to 1 MiB, then archived_in has them whole."]
+    payload_bytes: Annotated[int, "Size of the original bytes."]
+    archived_in: Annotated[str | None, "gs:// address of the whole bytes, when they were cut."]
+    received_at: Annotated[datetime | None, "When the collector received it, where known."]
+    collector: Annotated[str | None, "Id of the collector, where known."]
+    frame_id: Annotated[str | None, "Frame that carried it, where known."]
+    line_number: Annotated[int | None, "Line in the frame, from 1, for the stage line."]
+    rejected_at: Annotated[datetime, "When it was rejected."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SymbolTotals:
+    """Control totals of one symbol in a frame; equal totals at every stage prove exactly-once."""
+
+    symbol: Annotated[str, "Symbol as Binance spells it."]
+    first_id: Annotated[int, "Smallest id in the frame."]
+    last_id: Annotated[int, "Largest id in the frame."]
+    count: Annotated[int, "Number of rows."]
+    sum_ids: Annotated[Decimal, "Sum of the ids."]
+    sum_quantity: Annotated[Decimal | None, "Sum of quantity; null for channels without one."]
+    sum_quote_quantity: Annotated[
+        Decimal | None, "Sum of quote quantity; null for channels without one."
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameEntry:
+    """One row per frame loaded: the transport ledger, whose sequences must have no hole."""
+
+    frame_id: Annotated[str, "Collector, epoch and sequence in one: unique for ever."]
+    market: Annotated[str, "Market of the exchange."]
+    channel: Annotated[str, "Channel whose lines the frame carries."]
+    collector: Annotated[str, "Id of the collector that sealed it."]
+    epoch: Annotated[int, "Start of the collector's life, in microseconds since 1970."]
+    sequence: Annotated[int, "Consecutive number of the frame in its epoch, from 1."]
+    source: Annotated[str, "How its lines reached us: stream, rest, archive."]
+    header_lines: Annotated[int, "Number of lines that the collector says it put in."]
+    lines: Annotated[int, "Number of lines found."]
+    loaded_rows: Annotated[int, "Lines that became rows."]
+    ignored_lines: Annotated[int, "Lines that are archived and not loaded, by a named decision."]
+    rejected_lines: Annotated[int, "Lines that became rejections."]
+    body_bytes: Annotated[int, "Size of the lines before compression."]
+    message_bytes: Annotated[int, "Size of the Pub/Sub message's data."]
+    opened_at: Annotated[datetime, "When the first line of the frame was received."]
+    closed_at: Annotated[datetime, "When the last line of the frame was received."]
+    published_at: Annotated[datetime, "When Pub/Sub took it (its publish time)."]
+    loaded_at: Annotated[datetime, "When its rows were about to be appended to BigQuery."]
+    symbols: Annotated[tuple[SymbolTotals, ...], "Control totals of the loaded rows, by symbol."]
+
+
+MarketRecord = Trade | AggTrade | Kline | BookTicker

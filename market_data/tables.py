@@ -1,0 +1,207 @@
+"""Tables: BigQuery and Arrow schemas generated from the records, with partitions and clusters.
+
+`python -m market_data.tables --write` regenerates the checked-in `market_data/schemas/*.json`; a
+test fails when they differ from the records.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import json
+import sys
+import types
+import typing
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from market_data.numbers import NUMERIC_PRECISION, NUMERIC_SCALE
+from market_data.records import AggTrade, BookTicker, FrameEntry, Kline, Rejection, Trade
+
+SCHEMAS: Final = Path(__file__).parent / "schemas"
+
+_BIGQUERY_TYPES: Final[dict[type, str]] = {
+    str: "STRING",
+    int: "INT64",
+    bool: "BOOL",
+    bytes: "BYTES",
+    Decimal: "NUMERIC",
+    datetime: "TIMESTAMP",
+}
+_ARROW_TYPES: Final[dict[type, pa.DataType]] = {
+    str: pa.string(),
+    int: pa.int64(),
+    bool: pa.bool_(),
+    bytes: pa.binary(),
+    Decimal: pa.decimal128(NUMERIC_PRECISION, NUMERIC_SCALE),
+    datetime: pa.timestamp("us", tz="UTC"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One BigQuery table: where it lies, what a row is, how it is cut.
+
+    Attributes:
+        dataset: BigQuery dataset.
+        name: table name in the dataset.
+        record: the record class that a row is made of.
+        partition_column: TIMESTAMP column of the daily partitions.
+        cluster_columns: clustering columns, in order.
+    """
+
+    dataset: str
+    name: str
+    record: type
+    partition_column: str
+    cluster_columns: tuple[str, ...]
+
+    @property
+    def full_name(self) -> str:
+        """`dataset.name`."""
+        return f"{self.dataset}.{self.name}"
+
+    @property
+    def description(self) -> str:
+        """The first line of the record's docstring."""
+        return (self.record.__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns, in table order."""
+        return columns_of(self.record)
+
+    @property
+    def arrow_schema(self) -> pa.Schema:
+        """The schema of the Arrow batches that are appended to the table."""
+        return _arrow_schema(self)
+
+    @property
+    def bigquery_schema(self) -> list[dict[str, Any]]:
+        """The schema in BigQuery's JSON form."""
+        return [column.bigquery_field for column in self.columns]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table, read off an annotated field of a record."""
+
+    name: str
+    type: type
+    mode: str
+    description: str
+
+    @property
+    def fields(self) -> tuple[Column, ...]:
+        """The nested columns of a RECORD column, otherwise nothing."""
+        return columns_of(self.type) if dataclasses.is_dataclass(self.type) else ()
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """The Arrow type of the column's values."""
+        if not self.fields:
+            return _ARROW_TYPES[self.type]
+        struct = pa.struct([(field.name, field.arrow_type) for field in self.fields])
+        return pa.list_(struct) if self.mode == "REPEATED" else struct
+
+    @property
+    def bigquery_field(self) -> dict[str, Any]:
+        """The column in BigQuery's JSON form."""
+        field: dict[str, Any] = {
+            "name": self.name,
+            "type": "RECORD" if self.fields else _BIGQUERY_TYPES[self.type],
+            "mode": self.mode,
+            "description": self.description,
+        }
+        if self.fields:
+            field["fields"] = [nested.bigquery_field for nested in self.fields]
+        return field
+
+
+@functools.cache
+def _arrow_schema(table: Table) -> pa.Schema:
+    return pa.schema([(column.name, column.arrow_type) for column in table.columns])
+
+
+def columns_of(record: type) -> tuple[Column, ...]:
+    """Return the columns of a record class: its own fields first, the inherited ones last."""
+    hints = typing.get_type_hints(record, include_extras=True)
+    own = list(inspect.get_annotations(record))
+    inherited = [field.name for field in dataclasses.fields(record) if field.name not in own]
+    return tuple(_column(name, hints[name]) for name in (*own, *inherited))
+
+
+def _column(name: str, hint: Any) -> Column:
+    annotated, description = typing.get_args(hint)
+    mode = "REQUIRED"
+    if typing.get_origin(annotated) is types.UnionType:
+        annotated, mode = typing.get_args(annotated)[0], "NULLABLE"
+    elif typing.get_origin(annotated) is tuple:
+        annotated, mode = typing.get_args(annotated)[0], "REPEATED"
+    return Column(name, annotated, mode, description)
+
+
+TRADES: Final = Table("raw", "trades", Trade, "traded_at", ("market", "symbol", "trade_id"))
+AGG_TRADES: Final = Table(
+    "raw", "agg_trades", AggTrade, "traded_at", ("market", "symbol", "agg_trade_id")
+)
+KLINES: Final = Table(
+    "raw", "klines", Kline, "opened_at", ("market", "symbol", "kline_interval", "opened_at")
+)
+BOOK_TICKERS: Final = Table(
+    "raw", "book_tickers", BookTicker, "received_at", ("market", "symbol", "update_id")
+)
+REJECTIONS: Final = Table("raw", "rejections", Rejection, "rejected_at", ("reason", "symbol"))
+FRAMES: Final = Table("ops", "frames", FrameEntry, "loaded_at", ("collector", "epoch", "sequence"))
+
+TABLES: Final = (TRADES, AGG_TRADES, KLINES, BOOK_TICKERS, REJECTIONS, FRAMES)
+TABLE_OF_CHANNEL: Final[dict[str, Table]] = {
+    "trade": TRADES,
+    "aggTrade": AGG_TRADES,
+    "kline": KLINES,
+    "bookTicker": BOOK_TICKERS,
+}
+DATASETS: Final = ("raw", "staging", "intermediate", "marts", "ops")
+
+
+def schema_document(table: Table) -> str:
+    """Return the text of a table's checked-in schema file."""
+    document = {
+        "dataset": table.dataset,
+        "table": table.name,
+        "description": table.description,
+        "time_partitioning": {"type": "DAY", "field": table.partition_column},
+        "clustering": list(table.cluster_columns),
+        "schema": table.bigquery_schema,
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def schema_path(table: Table) -> Path:
+    """Return the path of a table's checked-in schema file."""
+    return SCHEMAS / f"{table.full_name}.json"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the schema files (`--write`) or report which differ (the default)."""
+    stale = [
+        table
+        for table in TABLES
+        if not schema_path(table).exists()
+        or schema_path(table).read_text("utf-8") != schema_document(table)
+    ]
+    for table in stale:
+        if arguments == ["--write"]:
+            schema_path(table).write_text(schema_document(table), "utf-8")
+        print(f"{'wrote' if arguments == ['--write'] else 'differs:'} {schema_path(table).name}")
+    return 1 if stale and arguments != ["--write"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,100 @@
+"""Control totals: count, ids and exact sums per symbol; equal at every stage, or a frame is named.
+
+Adding is exact and associative, so totals of frames, objects, tables and days can be compared
+whatever the batches were.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from market_data.layouts import Layout
+from market_data.numbers import EXACT, fits_numeric
+from market_data.records import SymbolTotals
+
+_INT64: Final = 2**63
+# Above this a sum could leave 128 bits before we look at it.
+_DECIMAL128: Final = Decimal(10) ** 29
+
+
+def totals_by_symbol(rows: pa.RecordBatch, layout: Layout) -> tuple[SymbolTotals, ...]:
+    """Return the control totals of a batch, ordered by symbol.
+
+    Sums that NUMERIC can't hold are None: only a made-up message can reach them.
+    """
+    if rows.num_rows == 0:
+        return ()
+    columns = {"symbol": rows.column("symbol"), "id": _ids(rows, layout)}
+    aggregates = [("id", "min"), ("id", "max"), ("id", "count"), ("id", "sum")]
+    if layout.quantity_columns is not None:
+        for name, column in zip(
+            ("quantity", "quote_quantity"), layout.quantity_columns, strict=True
+        ):
+            columns[name] = rows.column(column)
+            aggregates.append((name, "sum"))
+    if not _sums_fit(columns):
+        return _totals_in_python(columns)
+    grouped = pa.table(columns).group_by("symbol").aggregate(aggregates).sort_by("symbol")
+    return tuple(
+        SymbolTotals(
+            symbol=row["symbol"],
+            first_id=row["id_min"],
+            last_id=row["id_max"],
+            count=row["id_count"],
+            sum_ids=Decimal(row["id_sum"]),
+            sum_quantity=row.get("quantity_sum"),
+            sum_quote_quantity=row.get("quote_quantity_sum"),
+        )
+        for row in grouped.to_pylist()
+    )
+
+
+def _ids(rows: pa.RecordBatch, layout: Layout) -> pa.Array:
+    column = rows.column(layout.id_column)
+    return column if pa.types.is_int64(column.type) else column.cast(pa.int64())
+
+
+def _sums_fit(columns: dict[str, pa.Array]) -> bool:
+    count = len(columns["id"])
+    if pc.max(columns["id"]).as_py() * count >= _INT64:
+        return False
+    return all(
+        pc.max(columns[name]).as_py() * count < _DECIMAL128
+        for name in ("quantity", "quote_quantity")
+        if name in columns
+    )
+
+
+def _totals_in_python(columns: dict[str, pa.Array]) -> tuple[SymbolTotals, ...]:
+    rows: dict[str, list[tuple[int, Decimal | None, Decimal | None]]] = {}
+    nothing = [None] * len(columns["id"])
+    for symbol, row_id, quantity, quote in zip(
+        columns["symbol"].to_pylist(),
+        columns["id"].to_pylist(),
+        columns["quantity"].to_pylist() if "quantity" in columns else nothing,
+        columns["quote_quantity"].to_pylist() if "quote_quantity" in columns else nothing,
+        strict=True,
+    ):
+        rows.setdefault(symbol, []).append((row_id, quantity, quote))
+    return tuple(
+        SymbolTotals(
+            symbol=symbol,
+            first_id=min(row[0] for row in rows[symbol]),
+            last_id=max(row[0] for row in rows[symbol]),
+            count=len(rows[symbol]),
+            sum_ids=Decimal(sum(row[0] for row in rows[symbol])),
+            sum_quantity=_exact_sum([row[1] for row in rows[symbol]]),
+            sum_quote_quantity=_exact_sum([row[2] for row in rows[symbol]]),
+        )
+        for symbol in sorted(rows)
+    )
+
+
+def _exact_sum(values: list[Decimal | None]) -> Decimal | None:
+    with localcontext(EXACT):
+        total = sum((value for value in values if value is not None), Decimal(0))
+        return total if None not in values and fits_numeric(total) else None

@@ -14,9 +14,7 @@ from typing import Final
 
 from market_data.tables import DATASETS, FRAMES, TABLES, TRADES, Column, Table
 
-SOURCES_PATH: Final = (
-    Path(__file__).parent.parent / "dbt" / "models" / "staging" / "_sources.yml"
-)
+SOURCES_PATH: Final = Path(__file__).parent.parent / "dbt" / "models" / "staging" / "_sources.yml"
 
 _LOADED_AT: Final = "loaded_at"
 _WARN_AFTER_MINUTES: Final = 5
@@ -74,13 +72,4 @@ def _freshness_lines(table: Table) -> Iterator[str]:
 def _column_lines(column: Column) -> Iterator[str]:
     yield f"          - name: {column.name}"
     yield f"            description: {json.dumps(column.description, ensure_ascii=False)}"
-    yield f"            data_type: {_data_type(column)}"
-
-
-def _data_type(column: Column) -> str:
-    """Return the column's type as GoogleSQL spells it, `array<struct<…>>` for a repeated record."""
-    if not column.fields:
-        return str(column.bigquery_field["type"]).lower()
-    fields = ", ".join(f"{field.name} {_data_type(field)}" for field in column.fields)
-    struct = f"struct<{fields}>"
-    return f"array<{struct}>" if column.mode == "REPEATED" else struct
+    yield f"            data_type: {str(column.bigquery_field['type']).lower()}"

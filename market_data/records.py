@@ -125,21 +125,6 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SymbolTotals:
-    """Control totals of one symbol in a frame; equal totals at every stage prove exactly-once."""
-
-    symbol: Annotated[str, "Symbol as Binance spells it."]
-    first_id: Annotated[int, "Smallest id in the frame."]
-    last_id: Annotated[int, "Largest id in the frame."]
-    count: Annotated[int, "Number of rows."]
-    sum_ids: Annotated[Decimal, "Sum of the ids."]
-    sum_quantity: Annotated[Decimal | None, "Sum of quantity; null for channels without one."]
-    sum_quote_quantity: Annotated[
-        Decimal | None, "Sum of quote quantity; null for channels without one."
-    ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FrameEntry:
     """One row per frame loaded: the transport ledger, whose sequences must have no hole."""
 
@@ -160,8 +145,31 @@ class FrameEntry:
     opened_at: Annotated[datetime, "When the first line of the frame was received."]
     closed_at: Annotated[datetime, "When the last line of the frame was received."]
     published_at: Annotated[datetime, "When Pub/Sub took it (its publish time)."]
-    loaded_at: Annotated[datetime, "When its rows were about to be appended to BigQuery."]
-    symbols: Annotated[tuple[SymbolTotals, ...], "Control totals of the loaded rows, by symbol."]
+    loaded_at: Annotated[datetime, "When BigQuery had acknowledged its rows."]
+    sum_ids: Annotated[Decimal | None, "Sum of the ids of the loaded rows; null without ids."]
+    sum_quantity: Annotated[Decimal | None, "Sum of quantity; null for channels without one."]
+    sum_quote_quantity: Annotated[
+        Decimal | None, "Sum of quote quantity; null for channels without one."
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameSymbol:
+    """One row per frame and symbol: control totals, equal at every stage or a frame is named."""
+
+    frame_id: Annotated[str, "Frame; joins ops.frames."]
+    market: Annotated[str, "Market of the exchange."]
+    channel: Annotated[str, "Channel whose lines the frame carries."]
+    symbol: Annotated[str, "Symbol as Binance spells it."]
+    first_id: Annotated[int, "Smallest id in the frame."]
+    last_id: Annotated[int, "Largest id in the frame."]
+    count: Annotated[int, "Number of loaded rows."]
+    sum_ids: Annotated[Decimal, "Sum of the ids."]
+    sum_quantity: Annotated[Decimal | None, "Sum of quantity; null for channels without one."]
+    sum_quote_quantity: Annotated[
+        Decimal | None, "Sum of quote quantity; null for channels without one."
+    ]
+    loaded_at: Annotated[datetime, "When BigQuery had acknowledged the frame's rows."]
 
 
 MarketRecord = Trade | AggTrade | Kline | BookTicker

@@ -22,7 +22,15 @@ from typing import Any, Final
 import pyarrow as pa
 
 from market_data.numbers import NUMERIC_PRECISION, NUMERIC_SCALE
-from market_data.records import AggTrade, BookTicker, FrameEntry, Kline, Rejection, Trade
+from market_data.records import (
+    AggTrade,
+    BookTicker,
+    FrameEntry,
+    FrameSymbol,
+    Kline,
+    Rejection,
+    Trade,
+)
 
 SCHEMAS: Final = Path(__file__).parent / "schemas"
 
@@ -98,30 +106,19 @@ class Column:
     description: str
 
     @property
-    def fields(self) -> tuple[Column, ...]:
-        """The nested columns of a RECORD column, otherwise nothing."""
-        return columns_of(self.type) if dataclasses.is_dataclass(self.type) else ()
-
-    @property
     def arrow_type(self) -> pa.DataType:
         """The Arrow type of the column's values."""
-        if not self.fields:
-            return _ARROW_TYPES[self.type]
-        struct = pa.struct([(field.name, field.arrow_type) for field in self.fields])
-        return pa.list_(struct) if self.mode == "REPEATED" else struct
+        return _ARROW_TYPES[self.type]
 
     @property
     def bigquery_field(self) -> dict[str, Any]:
         """The column in BigQuery's JSON form."""
-        field: dict[str, Any] = {
+        return {
             "name": self.name,
-            "type": "RECORD" if self.fields else _BIGQUERY_TYPES[self.type],
+            "type": _BIGQUERY_TYPES[self.type],
             "mode": self.mode,
             "description": self.description,
         }
-        if self.fields:
-            field["fields"] = [nested.bigquery_field for nested in self.fields]
-        return field
 
 
 @functools.cache
@@ -142,8 +139,6 @@ def _column(name: str, hint: Any) -> Column:
     mode = "REQUIRED"
     if typing.get_origin(annotated) is types.UnionType:
         annotated, mode = typing.get_args(annotated)[0], "NULLABLE"
-    elif typing.get_origin(annotated) is tuple:
-        annotated, mode = typing.get_args(annotated)[0], "REPEATED"
     return Column(name, annotated, mode, description)
 
 
@@ -159,8 +154,11 @@ BOOK_TICKERS: Final = Table(
 )
 REJECTIONS: Final = Table("raw", "rejections", Rejection, "rejected_at", ("reason", "symbol"))
 FRAMES: Final = Table("ops", "frames", FrameEntry, "loaded_at", ("collector", "epoch", "sequence"))
+FRAME_SYMBOLS: Final = Table(
+    "ops", "frame_symbols", FrameSymbol, "loaded_at", ("market", "channel", "symbol")
+)
 
-TABLES: Final = (TRADES, AGG_TRADES, KLINES, BOOK_TICKERS, REJECTIONS, FRAMES)
+TABLES: Final = (TRADES, AGG_TRADES, KLINES, BOOK_TICKERS, REJECTIONS, FRAMES, FRAME_SYMBOLS)
 TABLE_OF_CHANNEL: Final[dict[str, Table]] = {
     "trade": TRADES,
     "aggTrade": AGG_TRADES,

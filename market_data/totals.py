@@ -6,6 +6,8 @@ whatever the batches were.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import Final
 
@@ -14,7 +16,30 @@ import pyarrow.compute as pc
 
 from market_data.layouts import Layout
 from market_data.numbers import EXACT, fits_numeric
-from market_data.records import SymbolTotals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SymbolTotals:
+    """Control totals of one symbol.
+
+    Attributes:
+        symbol: symbol as Binance spells it.
+        first_id: smallest id.
+        last_id: largest id.
+        count: number of rows.
+        sum_ids: sum of the ids.
+        sum_quantity: sum of quantity; None for channels without one.
+        sum_quote_quantity: sum of quote quantity; None for channels without one.
+    """
+
+    symbol: str
+    first_id: int
+    last_id: int
+    count: int
+    sum_ids: Decimal
+    sum_quantity: Decimal | None
+    sum_quote_quantity: Decimal | None
+
 
 _INT64: Final = 2**63
 # Above this a sum could leave 128 bits before we look at it.
@@ -87,14 +112,15 @@ def _totals_in_python(columns: dict[str, pa.Array]) -> tuple[SymbolTotals, ...]:
             last_id=max(row[0] for row in rows[symbol]),
             count=len(rows[symbol]),
             sum_ids=Decimal(sum(row[0] for row in rows[symbol])),
-            sum_quantity=_exact_sum([row[1] for row in rows[symbol]]),
-            sum_quote_quantity=_exact_sum([row[2] for row in rows[symbol]]),
+            sum_quantity=exact_sum([row[1] for row in rows[symbol]]),
+            sum_quote_quantity=exact_sum([row[2] for row in rows[symbol]]),
         )
         for symbol in sorted(rows)
     )
 
 
-def _exact_sum(values: list[Decimal | None]) -> Decimal | None:
+def exact_sum(values: Sequence[Decimal | None]) -> Decimal | None:
+    """Return the sum; None when a part is missing, there is none, or NUMERIC can't hold it."""
     with localcontext(EXACT):
         total = sum((value for value in values if value is not None), Decimal(0))
-        return total if None not in values and fits_numeric(total) else None
+        return total if values and None not in values and fits_numeric(total) else None

@@ -1,0 +1,174 @@
+"""Decode frames: a Pub/Sub message becomes a frame with its rows, or a rejection."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.io.gcp.pubsub import PubsubMessage
+
+from beam_jobs.rejections import reject_frame, reject_line, reject_message
+from market_data.batches import decode_batch
+from market_data.decode import Origin, from_microseconds, to_microseconds
+from market_data.frames import Frame, FrameHeader, decode_frame
+from market_data.layouts import LAYOUTS
+from market_data.records import FrameEntry, Rejection
+from market_data.rejections import Reason, Rejected
+from market_data.tables import Table
+from market_data.totals import SymbolTotals, exact_sum, totals_by_symbol
+
+FRAMES: Final = "frames"
+REJECTIONS: Final = "rejections"
+UNREADABLE: Final = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedFrame:
+    """A message of the subscription that is a frame.
+
+    Attributes:
+        frame: the frame taken apart.
+        data: the message's bytes, which the archive keeps as they are.
+        published_at: Pub/Sub's publish time.
+    """
+
+    frame: Frame
+    data: bytes
+    published_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFrame:
+    """What a frame becomes in BigQuery: rows of one table, and its entries in the ledger."""
+
+    table: Table | None
+    rows: pa.RecordBatch | None
+    entry: FrameEntry
+    totals: tuple[SymbolTotals, ...]
+    rejections: list[Rejection]
+
+
+class OpenFrames(beam.DoFn):
+    """Take messages apart: frames, and rejections for what is none.
+
+    Outputs:
+        frames: ReceivedFrame.
+        rejections: Rejection.
+        unreadable: bytes of messages that are no frame.
+
+    Args:
+        bucket: bucket of the archive, for the address in the rejection.
+    """
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+
+    def process(self, element: PubsubMessage) -> Iterator[Any]:
+        """Yield the frame of one message, or its rejection and its bytes."""
+        try:
+            frame = decode_frame(element.data)
+        except Rejected as cause:
+            yield beam.pvalue.TaggedOutput(UNREADABLE, element.data)
+            yield beam.pvalue.TaggedOutput(
+                REJECTIONS,
+                reject_message(
+                    element.data,
+                    cause,
+                    element.attributes or {},
+                    archived_in=f"gs://{self._bucket}/{unreadable_path(element.data)}",
+                    now=_now(),
+                ),
+            )
+        else:
+            published_at = from_microseconds(to_microseconds(element.publish_time))
+            yield ReceivedFrame(frame, element.data, published_at)
+
+
+def unreadable_path(data: bytes) -> str:
+    """Return the archive path of a message that is no frame, by the SHA-256 of its bytes."""
+    return f"raw/unreadable/{hashlib.sha256(data).hexdigest()}.bin"
+
+
+def decode_received(received: ReceivedFrame, now: datetime) -> DecodedFrame:
+    """Decode a frame's lines and check its header against what was found.
+
+    Args:
+        received: the frame.
+        now: the time that its rows are given as `loaded_at`.
+    """
+    header, body = received.frame.header, received.frame.body
+    origin = Origin(header.market, header.source, header.collector, header.frame_id, now)
+    batch = decode_batch(body, header.channel, origin)
+    layout = LAYOUTS.get(header.channel)
+    rows = batch.rows
+    totals = () if layout is None or rows is None else totals_by_symbol(rows, layout)
+    ignored = sum(batch.ignored.values())
+    lines = (0 if rows is None else rows.num_rows) + ignored + len(batch.rejected)
+    rejections = [reject_line(rejected, header, now) for rejected in batch.rejected]
+    problem = _contradiction(header, lines, totals, has_rejections=bool(rejections))
+    if problem is not None:
+        rejections.append(reject_frame(received.data, problem, header, now))
+    entry = FrameEntry(
+        frame_id=header.frame_id,
+        market=header.market,
+        channel=header.channel,
+        collector=header.collector,
+        epoch=header.epoch,
+        sequence=header.sequence,
+        source=header.source,
+        header_lines=header.lines,
+        lines=lines,
+        loaded_rows=0 if rows is None else rows.num_rows,
+        ignored_lines=ignored,
+        rejected_lines=len(batch.rejected),
+        body_bytes=len(body),
+        message_bytes=len(received.data),
+        opened_at=from_microseconds(header.opened_at),
+        closed_at=from_microseconds(header.closed_at),
+        published_at=received.published_at,
+        loaded_at=now,
+        sum_ids=exact_sum([row.sum_ids for row in totals]),
+        sum_quantity=exact_sum([row.sum_quantity for row in totals]),
+        sum_quote_quantity=exact_sum([row.sum_quote_quantity for row in totals]),
+    )
+    table = None if layout is None else layout.table
+    return DecodedFrame(table, rows, entry, totals, rejections)
+
+
+def _contradiction(
+    header: FrameHeader, lines: int, totals: tuple[SymbolTotals, ...], *, has_rejections: bool
+) -> Rejected | None:
+    """Return how the frame contradicts its header, None when it does not."""
+    if header.lines != lines:
+        return Rejected(
+            Reason.COUNT_MISMATCH,
+            f"the header says {header.lines} lines, {lines} were found; those are loaded",
+            field="lines",
+            value=header.lines,
+        )
+    if has_rejections:
+        return None  # the collector counted the ids of lines that were rejected here
+    found = {row.symbol: (row.first_id, row.last_id, row.count, row.sum_ids) for row in totals}
+    said = {
+        symbol: (row.first_id, row.last_id, row.count, Decimal(row.sum_ids))
+        for symbol, row in header.symbols.items()
+    }
+    if found == said:
+        return None
+    symbol = min(set(found.items()) ^ set(said.items()))[0]
+    return Rejected(
+        Reason.TOTALS_MISMATCH,
+        f"{symbol}: the header says {said.get(symbol)}, {found.get(symbol)} was found",
+        field="symbols",
+        value=symbol,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,44 @@
+"""/healthz of a job that runs in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@contextlib.contextmanager
+def serve_health(port: int | None, state: Callable[[], str]) -> Iterator[None]:
+    """Serve /healthz on 127.0.0.1 while the block runs; do nothing without a port.
+
+    Args:
+        port: port to bind; None serves nothing.
+        state: returns the pipeline's state; RUNNING gives HTTP 200, all else 503.
+    """
+    if port is None:
+        yield
+        return
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the name that http.server calls
+            name = state()
+            is_known = self.path == "/healthz"
+            self.send_response(404 if not is_known else 200 if name == "RUNNING" else 503)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps({"status": name.lower()}).encode())
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 # its name
+            """Say nothing: a probe a second is no news."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)

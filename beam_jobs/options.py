@@ -1,0 +1,96 @@
+"""Options of the streaming job; all mistakes are reported together."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Final
+
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    StandardOptions,
+)
+
+_SUBSCRIPTION: Final = re.compile(r"projects/[^/]+/subscriptions/[A-Za-z][\w.~%+-]{2,254}")
+_BUCKET: Final = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,61}[a-z0-9])/?")
+
+
+class OptionsError(ValueError):
+    """One or more options are wrong; the text has a line for each."""
+
+
+class StreamOptions(PipelineOptions):
+    """Where frames come from and where they go."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--subscription", help="projects/PROJECT/subscriptions/NAME that frames are read from"
+        )
+        parser.add_argument("--archive", help="gs://BUCKET that raw frames are archived in")
+        parser.add_argument(
+            "--dataset_location", default="US", help="location of datasets that have to be made"
+        )
+        parser.add_argument(
+            "--archive_seconds",
+            type=int,
+            default=60,
+            help="how long frames are gathered into one archive object (default 60)",
+        )
+        parser.add_argument(
+            "--archive_shards",
+            type=int,
+            default=1,
+            help="objects written at once for one folder (default 1; more for Dataflow)",
+        )
+        parser.add_argument(
+            "--resume_seconds",
+            type=int,
+            default=300,
+            help="DirectRunner only: how far before the last loaded frame to read again at start",
+        )
+        parser.add_argument(
+            "--health_port", type=int, help="serve /healthz on 127.0.0.1 while the job runs"
+        )
+
+
+def archive_bucket(options: StreamOptions) -> str:
+    """Return the bucket of `--archive`."""
+    match = _BUCKET.fullmatch(options.archive or "")
+    if match is None:
+        raise OptionsError(f"--archive: expected gs://BUCKET, was {options.archive!r}")
+    return match[1]
+
+
+def check(options: PipelineOptions) -> None:
+    """Check all options.
+
+    Raises:
+        OptionsError: naming every option that is wrong, its value and the remedy.
+    """
+    stream = options.view_as(StreamOptions)
+    mistakes = []
+    if not _SUBSCRIPTION.fullmatch(stream.subscription or ""):
+        mistakes.append(
+            "--subscription: expected projects/PROJECT/subscriptions/NAME,"
+            f" was {stream.subscription!r}"
+        )
+    try:
+        archive_bucket(stream)
+    except OptionsError as error:
+        mistakes.append(str(error))
+    if not options.view_as(GoogleCloudOptions).project:
+        mistakes.append("--project: expected the project of the tables, was nothing")
+    for name, value, lowest, highest in (
+        ("--archive_seconds", stream.archive_seconds, 1, 3600),
+        ("--archive_shards", stream.archive_shards, 1, 1000),
+        ("--resume_seconds", stream.resume_seconds, 0, 7 * 86_400),
+        ("--health_port", stream.health_port or 1, 1, 65_535),
+    ):
+        if not lowest <= value <= highest:
+            mistakes.append(f"{name}: expected {lowest} to {highest}, was {value}")
+    if not options.view_as(StandardOptions).streaming:
+        mistakes.append("--streaming: the job reads without end; add --streaming")
+    if mistakes:
+        raise OptionsError("\n".join(mistakes))

@@ -11,7 +11,7 @@ Zstd frames may be concatenated, so an archive object is simply frames one after
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -129,6 +129,25 @@ def decode_frame(data: bytes) -> Frame:
     if body and not body.endswith(b"\n"):
         body += b"\n"
     return Frame(header, body)
+
+
+def split_frames(data: bytes) -> Iterator[bytes]:
+    """Yield the zstd frames that an archive object is made of, each as `decode_frame` takes it.
+
+    Raises:
+        Rejected: the object does not end with a whole frame, or holds something else.
+    """
+    while data:
+        decompressor = zstandard.ZstdDecompressor().decompressobj()
+        try:
+            decompressor.decompress(data)
+        except zstandard.ZstdError as error:
+            raise Rejected(Reason.CORRUPT_FRAME, str(error)) from None
+        if not decompressor.eof:
+            raise Rejected(Reason.CORRUPT_FRAME, "the last frame is cut off")
+        rest = decompressor.unused_data
+        yield data[: len(data) - len(rest)]
+        data = rest
 
 
 def split_lines(body: bytes) -> list[bytes]:

@@ -1,7 +1,7 @@
 """Tables: BigQuery and Arrow schemas generated from the records, with partitions and clusters.
 
-`python -m market_data.tables --write` regenerates the checked-in `market_data/schemas/*.json`; a
-test fails when they differ from the records.
+`python -m market_data.tables --write` regenerates the checked-in `market_data/schemas/*.json` and
+the sources of the dbt project; a test fails when they differ from the records.
 """
 
 from __future__ import annotations
@@ -186,19 +186,27 @@ def schema_path(table: Table) -> Path:
     return SCHEMAS / f"{table.full_name}.json"
 
 
+def documents() -> dict[Path, str]:
+    """Return the text of every generated file by its path."""
+    from market_data.dbt_sources import SOURCES_PATH, sources_document  # it imports this module
+
+    files = {schema_path(table): schema_document(table) for table in TABLES}
+    return files | {SOURCES_PATH: sources_document()}
+
+
 def main(arguments: list[str]) -> int:
-    """Write the schema files (`--write`) or report which differ (the default)."""
-    stale = [
-        table
-        for table in TABLES
-        if not schema_path(table).exists()
-        or schema_path(table).read_text("utf-8") != schema_document(table)
-    ]
-    for table in stale:
-        if arguments == ["--write"]:
-            schema_path(table).write_text(schema_document(table), "utf-8")
-        print(f"{'wrote' if arguments == ['--write'] else 'differs:'} {schema_path(table).name}")
-    return 1 if stale and arguments != ["--write"] else 0
+    """Write the generated files (`--write`) or report which differ (the default)."""
+    is_writing = arguments == ["--write"]
+    stale = {
+        path: text
+        for path, text in documents().items()
+        if not path.exists() or path.read_text("utf-8") != text
+    }
+    for path, text in stale.items():
+        if is_writing:
+            path.write_text(text, "utf-8")
+        print(f"{'wrote' if is_writing else 'differs:'} {path.name}")
+    return 1 if stale and not is_writing else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,112 @@
+"""Collector: websocket to spooled frame, on one core, for both transports.
+
+`python -m benchmarks.receive TRANSPORT MESSAGES TOTALS` is the measured process; `measure` starts
+it pinned to one core, beside a firehose pinned to another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import uvloop
+
+from benchmarks.tools import firehose, run_json
+from collector.buffer import MessageBuffer
+from collector.outbox import Outbox
+from collector.protocol import Shard, subscribe_messages
+from collector.sealing import Sealer
+from collector.settings import Settings
+from collector.spool import Spool, SpooledFrame
+from collector.transports import load_transport
+
+
+class _Sink:
+    """Acknowledges at once: the measured way ends in the spool."""
+
+    def publish(self, frame: SpooledFrame) -> Future[str]:
+        future: Future[str] = Future()
+        future.set_result(frame.frame_id)
+        return future
+
+    def close(self) -> None:
+        pass
+
+
+async def _receive(url: str, transport: str, messages: int, totals: str) -> dict[str, float]:
+    """Receive, seal and spool so many messages and return how long it took."""
+    settings = Settings()
+    with tempfile.TemporaryDirectory() as folder:
+        outbox = Outbox(Spool(Path(folder)), _Sink(), max_spool_bytes=settings.spool_max_bytes)
+        outbox.start()
+        sealer = Sealer(market="spot", collector="bench", epoch=1, with_quantities=totals == "full")
+        first: list[float] = []
+        done = asyncio.Event()
+
+        def on_full(batch: list[bytes], times: list[int]) -> None:
+            if not first:
+                first.append(time.perf_counter())
+            for frame in sealer.seal(batch, times).frames:
+                outbox.put(frame)
+                if frame.header.channel == "trade":
+                    received[0] += frame.header.lines
+            if received[0] >= messages:
+                done.set()
+
+        received = [0]
+        buffer = MessageBuffer(
+            on_full,
+            max_messages=settings.frame_lines,
+            max_bytes=settings.frame_bytes,
+            max_age=settings.frame_age_ms / 1000,
+        )
+        streams = tuple(json.loads(os.environ["BENCH_STREAMS"]))
+        link = await load_transport(transport).connect(f"{url}/stream", buffer.append)
+        reading = asyncio.create_task(link.read())
+        cpu = time.process_time()
+        for message in subscribe_messages(Shard("trade-0", streams).streams):
+            await link.send(message)
+        await asyncio.wait_for(done.wait(), 300)
+        while outbox.counts.spooled_lines < messages:
+            await asyncio.sleep(0.001)
+        seconds = time.perf_counter() - first[0]
+        cpu = time.process_time() - cpu
+        await link.close()
+        await reading
+        await asyncio.to_thread(outbox.stop, 30.0)
+    return {
+        "messages": received[0],
+        "seconds": seconds,
+        "per_second": received[0] / seconds,
+        "cpu_us_per_message": cpu / received[0] * 1e6,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def measure(messages: int) -> list[dict[str, object]]:
+    """Measure both transports, and what full control totals cost."""
+    rows = []
+    for transport, totals, count in (
+        ("websockets", "ids", messages // 3),
+        ("picows", "ids", messages),
+        ("picows", "full", messages // 3),
+    ):
+        with firehose(count, core=1) as (url, streams):
+            result = run_json(
+                ["-m", "benchmarks.receive", url, transport, str(count), totals],
+                core=0,
+                environment={"BENCH_STREAMS": json.dumps(streams)},
+            )
+        rows.append({"transport": transport, "totals": totals, **result})
+    return rows
+
+
+if __name__ == "__main__":
+    print(json.dumps(uvloop.run(_receive(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]))))

@@ -1,0 +1,221 @@
+"""Control totals of trades at every stage, each asked or counted on its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from google.api_core.exceptions import DeadlineExceeded
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import pubsub_v1, storage
+
+from market_data.batches import decode_batch
+from market_data.decode import Origin
+from market_data.frames import Frame, decode_frame, split_frames
+from market_data.layouts import TRADE
+from market_data.rejections import Rejected
+from market_data.totals import totals_by_symbol
+from sandbox.probes import get
+from sandbox.settings import Platform
+from sandbox.warehouse import Warehouse
+
+STAGES: Final = ("exchange", "received", "published", "archived", "loaded", "deduplicated")
+
+_LOADED: Final = """
+select market, symbol, count(*) as count, sum(cast(trade_id as numeric)) as sum_ids,
+  sum(quantity) as sum_quantity, sum(quote_quantity) as sum_quote_quantity
+from `{project}.raw.trades` group by market, symbol
+"""
+_DEDUPLICATED: Final = _LOADED.replace("raw.trades", "intermediate.int_trades_deduplicated")
+_HOLES: Final = """
+select market, symbol, previous_id + 1 as first_missing_id, trade_id - 1 as last_missing_id
+from (
+  select market, symbol, trade_id,
+    lag(trade_id) over (partition by market, symbol order by trade_id) as previous_id
+  from `{project}.intermediate.int_trades_deduplicated`
+)
+where trade_id > previous_id + 1
+order by market, symbol, first_missing_id
+"""
+_FRAMES: Final = """
+select collector, epoch, count(*) as loads, count(distinct frame_id) as frames,
+  min(sequence) as first_sequence, max(sequence) as last_sequence,
+  sum(rejected_lines) as rejected_lines
+from `{project}.ops.frames` group by collector, epoch order by collector, epoch
+"""
+_REJECTIONS: Final = """
+select stage, reason, count(*) as count, min(detail) as example
+from `{project}.raw.rejections` group by stage, reason order by stage, reason
+"""
+_PULL_SECONDS: Final = 5.0
+_PULL_MESSAGES: Final = 100
+
+_Key = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Totals:
+    """Control totals of one symbol at one stage; sums are None where a stage does not tell."""
+
+    count: int = 0
+    sum_ids: int = 0
+    sum_quantity: Decimal | None = Decimal(0)
+    sum_quote_quantity: Decimal | None = Decimal(0)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the totals with normalised decimal strings, so that equal totals are equal."""
+        return {
+            name: format(value.normalize(), "f") if isinstance(value, Decimal) else value
+            for name, value in asdict(self).items()
+        }
+
+
+def totals_by_stage(platform: Platform, warehouse: Warehouse) -> list[dict[str, Any]]:
+    """Return one object a market and symbol: its totals at every stage that saw it.
+
+    `exchange` is null when the exchange is the real one, which tells no totals.
+    """
+    ledger = _get_json(f"{platform.collector_url}/ledger")
+    stages = {
+        "exchange": _of_exchange(platform.exchange_url),
+        "received": _of_ledger(ledger),
+        "published": count_frames(_published(platform, ledger["frames"]["published"])),
+        "archived": count_frames(_archived(platform)),
+        "loaded": _of_rows(warehouse.rows(_LOADED)),
+        "deduplicated": _of_rows(warehouse.rows(_DEDUPLICATED)),
+    }
+    keys = sorted({key for totals in stages.values() if totals for key in totals})
+    return [
+        {
+            "market": key[0],
+            "symbol": key[1],
+            **{
+                stage: None if totals is None else totals.get(key, Totals()).as_json()
+                for stage, totals in stages.items()
+            },
+        }
+        for key in keys
+    ]
+
+
+def frame_ledger(warehouse: Warehouse) -> list[dict[str, Any]]:
+    """Return one object a collector's life: frames loaded and their range of sequences."""
+    return warehouse.rows(_FRAMES)
+
+
+def holes(warehouse: Warehouse) -> list[dict[str, Any]]:
+    """Return the missing ids of every symbol as ranges."""
+    return warehouse.rows(_HOLES)
+
+
+def rejections(warehouse: Warehouse) -> list[dict[str, Any]]:
+    """Return the number of rejections by stage and reason, with an example."""
+    return warehouse.rows(_REJECTIONS)
+
+
+def count_frames(frames: Iterable[Frame]) -> dict[_Key, Totals]:
+    """Decode the trades of frames, each frame once, and add them up by market and symbol."""
+    counted: dict[_Key, Totals] = {}
+    seen: set[str] = set()
+    for frame in frames:
+        header = frame.header
+        if header.channel != TRADE.channel or header.frame_id in seen:
+            continue
+        seen.add(header.frame_id)
+        origin = Origin(
+            header.market, header.source, header.collector, header.frame_id, datetime.now(UTC)
+        )
+        rows = decode_batch(frame.body, header.channel, origin).rows
+        if rows is None:
+            continue
+        for found in totals_by_symbol(rows, TRADE):
+            totals = counted.setdefault((header.market, found.symbol), Totals())
+            totals.count += found.count
+            totals.sum_ids += int(found.sum_ids)
+            totals.sum_quantity = _plus(totals.sum_quantity, found.sum_quantity)
+            totals.sum_quote_quantity = _plus(totals.sum_quote_quantity, found.sum_quote_quantity)
+    return counted
+
+
+def _of_exchange(url: str | None) -> dict[_Key, Totals] | None:
+    if url is None:
+        return None
+    return _of_rows(_get_json(f"{url}/sim/totals")["trades"])
+
+
+def _of_ledger(ledger: dict[str, Any]) -> dict[_Key, Totals]:
+    return _of_rows(row for row in ledger["symbols"] if row["channel"] == TRADE.channel)
+
+
+def _of_rows(rows: Iterable[dict[str, Any]]) -> dict[_Key, Totals]:
+    return {
+        (row["market"], row["symbol"]): Totals(
+            int(row["count"]),
+            int(row["sum_ids"]),
+            _decimal(row["sum_quantity"]),
+            _decimal(row["sum_quote_quantity"]),
+        )
+        for row in rows
+        if row["count"]
+    }
+
+
+def _published(platform: Platform, expected: int) -> Iterator[Frame]:
+    """Yield the frames that the audit subscription holds; stop when all came or none comes."""
+    with pubsub_v1.SubscriberClient() as subscriber:
+        path = subscriber.subscription_path(platform.project, platform.audit_subscription)
+        seen: set[str] = set()
+        while len(seen) < expected:
+            try:
+                pulled = subscriber.pull(
+                    request={"subscription": path, "max_messages": _PULL_MESSAGES},
+                    timeout=_PULL_SECONDS,
+                )
+            except DeadlineExceeded:
+                return
+            if not pulled.received_messages:
+                return
+            for received in pulled.received_messages:
+                try:
+                    frame = decode_frame(received.message.data)
+                except Rejected:
+                    continue  # counted among the rejections
+                seen.add(frame.header.frame_id)
+                yield frame
+            acknowledged = [received.ack_id for received in pulled.received_messages]
+            subscriber.acknowledge(
+                request={"subscription": path, "ack_ids": acknowledged}, timeout=_PULL_SECONDS
+            )
+
+
+def _archived(platform: Platform) -> Iterator[Frame]:
+    """Yield the frames of all archive objects of the channel."""
+    client = storage.Client(
+        project=platform.project,
+        credentials=AnonymousCredentials(),
+        client_options={"api_endpoint": platform.gcs_url},
+    )
+    prefix = "raw/market="
+    for blob in client.list_blobs(platform.bucket, prefix=prefix):
+        if f"/channel={TRADE.channel}/" in blob.name and blob.name.endswith(".ndjson.zst"):
+            for part in split_frames(blob.download_as_bytes(timeout=60)):
+                yield decode_frame(part)
+
+
+def _plus(total: Decimal | None, value: Decimal | None) -> Decimal | None:
+    return None if total is None or value is None else total + value
+
+
+def _decimal(value: object) -> Decimal | None:
+    return None if value is None else Decimal(str(value))
+
+
+def _get_json(url: str) -> Any:
+    status, body = get(url)
+    if status != 200:
+        raise ConnectionError(f"{url} answered HTTP {status}: {body[:200]!r}")
+    return json.loads(body)

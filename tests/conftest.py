@@ -1,0 +1,27 @@
+"""What all tests share: how hypothesis searches, where recorded data lies."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parent.parent
+RECORDED = ROOT.parent / "shared" / "data"
+
+# No deadline: a slow machine is no failure. `HYPOTHESIS_EXAMPLES` widens the search.
+settings.register_profile(
+    "default",
+    deadline=None,
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "50")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("default")
+
+
+@pytest.fixture(scope="session")
+def recorded() -> Path:
+    """Folder of the recorded Binance data; the test skips where it is missing."""
+    if not RECORDED.is_dir():
+        pytest.skip("recorded Binance data is not part of the repository: ../shared/data missing")
+    return RECORDED

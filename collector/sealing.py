@@ -27,6 +27,7 @@ from market_data.frames import (
     Frame,
     FrameHeader,
     HeaderTotals,
+    count_bytes,
     encode_frame,
     frame_id,
     join_lines,
@@ -169,12 +170,12 @@ class Sealer:
         Raises:
             _Unusual: a line is not, or has a newline in it.
         """
+        if count_bytes(body, b"\n") != len(messages):
+            raise _Unusual
         decoder = self._id_decoders.get(channel)
         if decoder is None:
             streams = {_stream_of(message) for message in messages}
             if any(self._known(stream)[0] != channel for stream in streams):
-                raise _Unusual
-            if body.count(b"\n") != len(messages):
                 raise _Unusual
             return None
         try:

@@ -17,6 +17,7 @@ T = TypeVar("T")
 TRANSPORTS: Final = ("websockets", "picows")
 CONTROL_TOTALS: Final = ("ids", "full")
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+_USER_PART: Final = re.compile(r"//[^/@]*@")
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _TOPIC: Final = re.compile(r"[A-Za-z][A-Za-z0-9._~%+-]{2,254}")
 _PROJECT: Final = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
@@ -97,7 +98,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         try:
             values[name] = variable.parse(text)
         except ValueError as error:
-            mistakes.append(f"{variable.name}: {error}, was {text!r}; {variable.remedy}")
+            shown = _USER_PART.sub("//***@", text)
+            mistakes.append(f"{variable.name}: {error}, was {shown!r}; {variable.remedy}")
     if mistakes:
         raise SettingsError("\n".join(mistakes))
     return Settings(**values)

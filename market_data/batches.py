@@ -16,12 +16,11 @@ from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from market_data.decode import Ignored, Origin, check_event, check_symbol, check_text, decode_line
-from market_data.frames import split_lines
+from market_data.frames import count_bytes, split_lines
 from market_data.layouts import (
     EARLIEST_US,
     LATEST_US,
@@ -38,7 +37,6 @@ NUMERIC: Final = pa.decimal128(38, 9)
 # Ten integer digits and 8 decimals: the product of two has 36 digits and fits 128 bits.
 _FACTOR: Final = pa.decimal128(18, 8)
 _TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
-_COLON: Final = ord(":")
 
 
 class _Unusual(Exception):
@@ -122,9 +120,8 @@ def _to_arrow(records: list[MarketRecord], layout: Layout) -> pa.RecordBatch:
 
 
 def _fast(body: bytes, layout: Layout, origin: Origin) -> pa.RecordBatch:
-    count = body.count(b"\n")
-    colons = np.count_nonzero(np.frombuffer(body, np.uint8) == _COLON)
-    if colons != count * layout.key_count:
+    count = count_bytes(body, b"\n")
+    if count_bytes(body, b":") != count * layout.key_count:
         raise _Unusual
     lines = _decoder(layout).decode_lines(body)
     if len(lines) != count:

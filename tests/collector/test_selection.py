@@ -1,0 +1,39 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from collector.selection import SelectionError, select_symbols
+
+INFO = {
+    "symbols": [
+        {"symbol": "BTCUSDT", "status": "TRADING", "quoteAsset": "USDT"},
+        {"symbol": "OLDUSDT", "status": "BREAK", "quoteAsset": "USDT"},
+        {"symbol": "ETHBTC", "status": "TRADING", "quoteAsset": "BTC"},
+    ]
+}
+
+
+def test_trading_symbols_of_the_quote_assets() -> None:
+    assert select_symbols(INFO, (), ("USDT",)) == ["BTCUSDT"]
+    assert select_symbols(INFO, (), ("*",)) == ["BTCUSDT", "ETHBTC"]
+
+
+def test_a_list_is_taken_as_it_is() -> None:
+    assert select_symbols(INFO, ("ETHBTC", "OLDUSDT"), ("USDT",)) == ["OLDUSDT", "ETHBTC"]
+
+
+def test_an_unknown_symbol_is_named() -> None:
+    with pytest.raises(SelectionError, match="NOPEUSDT"):
+        select_symbols(INFO, ("BTCUSDT", "NOPEUSDT"), ())
+
+
+def test_no_symbol_at_all_is_an_error() -> None:
+    with pytest.raises(SelectionError, match="EUR"):
+        select_symbols(INFO, (), ("EUR",))
+
+
+def test_recorded_exchange_info(recorded: Path) -> None:
+    text = (recorded / "rest" / "exchangeInfo-2021-10-12.txt").read_text("utf-8")
+    info, _ = json.JSONDecoder().raw_decode(text[text.index("{") :])
+    assert len(select_symbols(info, (), ("*",))) == 1262

@@ -1,0 +1,71 @@
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from collector.sealing import SealedFrame, Sealer
+from collector.spool import Spool, SpoolError
+
+MESSAGE = (
+    b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1770000000001,"s":"BTCUSDT","t":%d,'
+    b'"p":"2.5","q":"0.2","T":1770000000000,"m":true,"M":true}}'
+)
+
+
+def frames(*ids: int) -> list[SealedFrame]:
+    sealer = Sealer(market="spot", collector="c1", epoch=ids[0], with_quantities=True)
+    return [frame for i in ids for frame in sealer.seal([MESSAGE % i], [1_770_000_000_000_000_000]).frames]
+
+
+def test_frames_come_back_in_order_after_a_restart(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.commit(frames(1, 2, 3), [])
+    spool.close()
+    again = Spool(tmp_path)
+    assert again.frames == 3
+    assert [frame.frame_id for frame in again.read_after(0, 10)] == ["c1/1/1", "c1/1/2", "c1/1/3"]
+    first, *_ = again.read_after(0, 1)
+    assert [frame.frame_id for frame in again.read_after(first.position, 1)] == ["c1/1/2"]
+
+
+def test_acknowledged_frames_leave_and_positions_are_not_used_again(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.commit(frames(1), [])
+    (old,) = spool.read_after(0, 10)
+    spool.commit([], [old])
+    assert (spool.frames, spool.bytes) == (0, 0)
+    spool.commit(frames(2), [])
+    (new,) = spool.read_after(old.position, 10)
+    assert new.position > old.position
+
+
+def test_the_ledger_survives_and_adds_up(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.commit(frames(1, 2), [])
+    spool.commit(frames(3), [])
+    spool.close()
+    (position,) = Spool(tmp_path).ledger.values()
+    assert (position.first_id, position.last_id, position.count, position.sum_ids) == (1, 3, 3, 6)
+    assert (position.sum_quantity, position.sum_quote_quantity) == (Decimal("0.6"), Decimal("1.5"))
+
+
+def test_a_transaction_happens_wholly_or_not_at_all(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    (frame,) = frames(1)
+    spool.commit([frame], [])
+    with pytest.raises(SpoolError, match="can't write to the spool"):
+        spool.commit([*frames(2), frame], [])  # the second is there already
+    assert spool.frames == 1
+    (position,) = spool.ledger.values()
+    assert position.count == 1
+    spool.commit(frames(3), [])
+    assert spool.frames == 2
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpoolError, match="COLLECTOR_SPOOL_DIR"):
+        Spool(tmp_path / "file" / "spool")
+    (tmp_path / "spool.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(SpoolError, match="COLLECTOR_SPOOL_DIR"):
+        Spool(tmp_path)

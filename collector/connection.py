@@ -70,6 +70,7 @@ class Connection:
         self._silence_seconds = silence_seconds
         self._link: Link | None = None
         self._is_paused = False
+        self._resumed_at = 0.0
 
     async def run(self) -> None:
         """Connect and read for ever."""
@@ -97,8 +98,9 @@ class Connection:
             self._link.pause()
 
     def resume(self) -> None:
-        """Read again."""
+        """Read again; what was silent because of us gets its time anew."""
         self._is_paused = False
+        self._resumed_at = asyncio.get_running_loop().time()
         if self._link is not None:
             self._link.resume()
 
@@ -141,7 +143,7 @@ class Connection:
             await asyncio.sleep(SECONDS_BETWEEN_MESSAGES)
         loop = asyncio.get_running_loop()
         while True:
-            due = buffer.last_received + self._silence_seconds
+            due = max(buffer.last_received, self._resumed_at) + self._silence_seconds
             if due <= loop.time() and not self._is_paused:
                 return f"silent for {self._silence_seconds} s"
             await asyncio.sleep(max(due - loop.time(), 1.0))

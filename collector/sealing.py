@@ -1,8 +1,8 @@
 """Sealing: received messages become frames. Pure: bytes and times in, frames out.
 
 The common case costs one pass: all messages are combined-stream envelopes of one channel, their
-receive times are spliced in front, one decoder call finds stream and id of each line, and the
-frame is compressed. Anything else (control replies, several channels, garbage) is sorted message
+receive times are spliced in front, one scan finds stream and id of each line, and the frame is
+compressed. Anything else (control replies, several channels, garbage) is sorted message
 by message, so nothing is dropped and nothing stops.
 
 Seam for hole detection: a sealed frame's header has the run of ids of each symbol.
@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
+from collector.scan import PREFIX, scan_runs
 from market_data.batches import decode_batch
 from market_data.channels import CONTROL, channel_of, symbol_of
 from market_data.decode import Origin
@@ -87,7 +88,6 @@ class Sealer:
         self._epoch = epoch
         self._with_quantities = with_quantities
         self._origin = Origin(market, "stream", collector, "", datetime.fromtimestamp(0, UTC))
-        self._id_decoders = {channel: _id_decoder(key) for channel, key in _ID_KEYS.items()}
         self._streams: dict[str, tuple[str, str]] = {}
 
     def seal(self, messages: Sequence[bytes], times_ns: Sequence[int]) -> Sealed:
@@ -172,26 +172,15 @@ class Sealer:
         """
         if count_bytes(body, b"\n") != len(messages):
             raise _Unusual
-        decoder = self._id_decoders.get(channel)
-        if decoder is None:
-            streams = {_stream_of(message) for message in messages}
-            if any(self._known(stream)[0] != channel for stream in streams):
-                raise _Unusual
-            return None
-        try:
-            decoded = decoder.decode_lines(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise _Unusual from None
-        if len(decoded) != len(messages):
+        runs = scan_runs(body, _ID_KEYS[channel]) if channel in _ID_KEYS else None
+        streams = {_stream_of(message) for message in messages} if runs is None else runs.keys()
+        if any(self._known(stream)[0] != channel for stream in streams):
             raise _Unusual
-        runs = _runs(decoded)
-        if any(self._known(stream)[0] != channel for stream in runs):
-            raise _Unusual
-        if self._with_quantities and channel == "trade":
+        if runs is None or (self._with_quantities and channel == "trade"):
             return None
         return {
-            self._known(stream)[1]: HeaderTotals(first, last, count, total)
-            for stream, (first, last, count, total) in runs.items()
+            self._known(stream)[1]: HeaderTotals(run.first_id, run.last_id, run.count, run.sum_ids)
+            for stream, run in runs.items()
         }
 
     def _count_decoded(self, body: bytes, channel: str) -> dict[str, HeaderTotals]:
@@ -227,28 +216,10 @@ def _splice(messages: Sequence[bytes], times: list[int]) -> bytes:
 
     Numbers and slices are made a column at a time: half the cost of formatting line by line.
     """
-    pieces = [b'{"received_at":', b"", b',"stream":"', b"", b"\n"] * len(messages)
+    pieces = [PREFIX, b"", b',"stream":"', b"", b"\n"] * len(messages)
     pieces[1::5] = msgspec.json.encode(times)[1:-1].split(b",")
     pieces[3::5] = [message[len(_ENVELOPE) :] for message in messages]
     return b"".join(pieces)
-
-
-def _runs(lines: list[Any]) -> dict[str, list[int]]:
-    """Return [first id, last id, count, sum of ids] by stream."""
-    runs: dict[str, list[int]] = {}
-    for line in lines:
-        row_id = line.data.id
-        run = runs.get(line.stream)
-        if run is None:
-            runs[line.stream] = [row_id, row_id, 1, row_id]
-            continue
-        if row_id > run[1]:
-            run[1] = row_id
-        elif row_id < run[0]:
-            run[0] = row_id
-        run[2] += 1
-        run[3] += row_id
-    return runs
 
 
 def _sort(message: bytes, time: int) -> tuple[str, bytes, dict[str, Any] | None]:
@@ -292,9 +263,3 @@ def _stream_of(message: bytes) -> str:
     """Return the stream name of a combined-stream envelope; odd bytes never match a stream."""
     end = message.find(b'"', len(_ENVELOPE))
     return message[len(_ENVELOPE) : max(end, 0)].decode("utf-8", "replace")
-
-
-def _id_decoder(key: str) -> msgspec.json.Decoder[Any]:
-    payload = msgspec.defstruct("Payload", [("id", int)], rename={"id": key}, gc=False)
-    line = msgspec.defstruct("Line", [("stream", str), ("data", payload)], gc=False)
-    return msgspec.json.Decoder(line)

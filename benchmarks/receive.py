@@ -7,6 +7,7 @@ it pinned to one core, beside a firehose pinned to another.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import resource
@@ -22,7 +23,7 @@ from benchmarks.tools import firehose, run_json
 from collector.buffer import MessageBuffer
 from collector.outbox import Outbox
 from collector.protocol import Shard, subscribe_messages
-from collector.sealing import Sealer
+from collector.sealing import Sealer, warm_up
 from collector.settings import Settings
 from collector.spool import Spool, SpooledFrame
 from collector.transports import load_transport
@@ -43,6 +44,8 @@ class _Sink:
 async def _receive(url: str, transport: str, messages: int, totals: str) -> dict[str, float]:
     """Receive, seal and spool so many messages and return how long it took."""
     settings = Settings()
+    warm_up()
+    gc.freeze()
     with tempfile.TemporaryDirectory() as folder:
         outbox = Outbox(Spool(Path(folder)), _Sink(), max_spool_bytes=settings.spool_max_bytes)
         outbox.start()

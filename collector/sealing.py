@@ -211,6 +211,16 @@ class Sealer:
         return known
 
 
+def warm_up() -> None:
+    """Seal a made-up message, so that libraries load their parts before the first real one."""
+    sealer = Sealer(market="spot", collector="warm-up", epoch=1, with_quantities=True)
+    trade = (
+        b'{"stream":"a@trade","data":{"e":"trade","E":1770000000000,"s":"A","t":1,"p":"1","q":"1",'
+        b'"T":1770000000000,"m":true,"M":true}}'
+    )
+    sealer.seal([trade, b"{}"], [1_770_000_000_000_000_000] * 2)
+
+
 def _splice(messages: Sequence[bytes], times: list[int]) -> bytes:
     """Put the receive times in front of combined-stream envelopes, one line each.
 

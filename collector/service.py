@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import logging
 import time
 from typing import Any, Final
@@ -20,7 +21,7 @@ from collector.metrics import CollectorMetrics, new_registry
 from collector.outbox import Outbox, Publisher
 from collector.protocol import AttemptLimiter, plan_shards
 from collector.rest import fetch_exchange_info
-from collector.sealing import Sealer
+from collector.sealing import Sealer, warm_up
 from collector.selection import select_symbols
 from collector.settings import Settings
 from collector.spool import Position, Spool
@@ -68,6 +69,8 @@ class Service:
             ExchangeError: the exchange refuses exchangeInfo.
             OSError: the HTTP port is taken.
         """
+        warm_up()
+        gc.freeze()  # what the libraries have made so far need not be looked at ever again
         self._outbox.start()
         try:
             runner, port = await http.serve(

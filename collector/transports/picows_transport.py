@@ -20,6 +20,8 @@ from collector.transports import (
 _MESSAGE: Final = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY)
 _CONTINUATION: Final = picows.WSMsgType.CONTINUATION
 _CLOSE: Final = picows.WSMsgType.CLOSE
+# RFC 6455, section 7.1.5: stands for a close frame without a code; it is never sent.
+_NO_CODE: Final = 1005
 
 
 async def connect(url: str, on_message: OnMessage) -> PicowsLink:
@@ -35,6 +37,8 @@ async def connect(url: str, on_message: OnMessage) -> PicowsLink:
             )
     except (OSError, picows.WSError, TimeoutError) as error:
         raise ConnectError(f"{type(error).__name__}: {error}") from error
+    if listener is None:  # the library takes a hang-up during the handshake for a connection
+        raise ConnectError("the server hung up during the handshake")
     return PicowsLink(transport, listener)
 
 
@@ -45,6 +49,10 @@ class _Listener(picows.WSListener):  # type: ignore[misc] # picows ships no type
         self._on_message = on_message
         self._fragments: list[bytes] = []
         self.closed = Closed(1006, "no close frame received")
+        self.ended = asyncio.Event()
+
+    def on_ws_disconnected(self, transport: Any) -> None:
+        self.ended.set()
 
     def on_ws_frame(self, transport: Any, frame: Any) -> None:
         kind = frame.msg_type
@@ -52,8 +60,9 @@ class _Listener(picows.WSListener):  # type: ignore[misc] # picows ships no type
             self._on_message(frame.get_payload_as_bytes())
         elif kind == _CLOSE:
             reason = bytes(frame.get_close_message() or b"").decode("utf-8", "replace")
-            self.closed = Closed(int(frame.get_close_code()), reason)
-            transport.send_close(frame.get_close_code())
+            code = frame.get_close_code()
+            self.closed = Closed(int(code) or _NO_CODE, reason)
+            transport.send_close(code or picows.WSCloseCode.OK)
             transport.disconnect()
         elif kind in _MESSAGE or kind == _CONTINUATION:
             self._take_fragment(transport, frame)
@@ -61,9 +70,10 @@ class _Listener(picows.WSListener):  # type: ignore[misc] # picows ships no type
     def _take_fragment(self, transport: Any, frame: Any) -> None:
         self._fragments.append(frame.get_payload_as_bytes())
         if sum(map(len, self._fragments)) > MAX_MESSAGE_BYTES:
-            self.closed = Closed(1009, "a fragmented message is too large")
-            transport.disconnect()
-        elif frame.fin:
+            raise picows.WSProtocolError(
+                picows.WSCloseCode.MESSAGE_TOO_BIG, "a fragmented message is too large"
+            )
+        if frame.fin:
             message, self._fragments = b"".join(self._fragments), []
             self._on_message(message)
 
@@ -82,7 +92,10 @@ class PicowsLink:
 
     async def read(self) -> Closed:
         """Wait until the connection has ended; messages arrive by callback."""
-        await self._transport.wait_disconnected()
+        try:
+            await self._transport.wait_disconnected()
+        except picows.WSProtocolError as error:  # the server's mistake, found by the library
+            return Closed(1006, str(error))
         return self._listener.closed
 
     def pause(self) -> None:
@@ -95,10 +108,11 @@ class PicowsLink:
 
     async def close(self) -> None:
         """Close the connection."""
+        self.resume()  # or the server's answer is never read
         self._transport.send_close(picows.WSCloseCode.OK)
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self._transport.wait_disconnected()
+                await self._listener.ended.wait()
         except TimeoutError:
-            self._transport.disconnect()
-            await self._transport.wait_disconnected()
+            self._transport.disconnect(graceful=False)
+            await self._listener.ended.wait()

@@ -1,0 +1,75 @@
+# The one door. `make` lists the targets; each sets up first what it needs.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit test-integration test-e2e check lock bench dbt up down status clean
+
+ifneq (,$(wildcard .env))
+include .env
+export $(shell sed -n 's/^\([A-Z][A-Z0-9_]*\)=.*/\1/p' .env)
+endif
+
+PYTHON_TO_SET_UP := $(or $(PYTHON),$(shell command -v python3.11 || command -v python3))
+BIN := .venv/bin
+RUN := $(BIN)/python
+PYTEST := $(RUN) -m pytest --durations=10
+# Nothing newer is chosen: one coherent set, the same every time.
+COMPILE := $(BIN)/uv pip compile --quiet --python-version 3.11 --exclude-newer 2026-09-15 \
+	--no-header --no-emit-index-url --upgrade
+DEPLOYABLES := collector beam_jobs dags sandbox dev
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) \
+		| awk -F ':.*## ' '{ printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2 }'
+
+setup: ## make .venv and the emulators' environment (repeatable; does nothing when all is there)
+	@test -n "$(PYTHON_TO_SET_UP)" || { echo "setup: no python3 found; install Python 3.11"; exit 1; }
+	@$(PYTHON_TO_SET_UP) sandbox/bootstrap.py
+
+demo: setup ## run the platform for three minutes and certify it; ARGS="--minutes 1 --exit"
+	$(RUN) -m sandbox demo $(ARGS)
+
+test: setup ## all tests in the order unit, integration, e2e
+	$(PYTEST) $(ARGS)
+
+test-unit: setup ## tests without processes and sockets, below 10 s
+	$(PYTEST) -m "not integration and not e2e" $(ARGS)
+
+test-integration: setup ## tests against real components on loopback
+	$(PYTEST) -m integration $(ARGS)
+
+test-e2e: setup ## tests of the whole platform
+	$(PYTEST) -m e2e $(ARGS)
+
+check: setup ## style, types, import contracts, SQL, generated schemas
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/sqlfluff lint dbt
+	$(RUN) -m market_data.tables
+
+lock: setup ## compile requirements.txt and requirements/*.txt from requirements/*.in
+	$(COMPILE) $(DEPLOYABLES:%=requirements/%.in) -o requirements.txt
+	$(COMPILE) requirements/emulators.in -o requirements/emulators.txt
+	@set -e; for name in $(DEPLOYABLES); do \
+		$(COMPILE) requirements/$$name.in -c requirements.txt -o requirements/$$name.txt; done
+
+bench: setup ## measure every stage
+	$(RUN) -m benchmarks $(ARGS)
+
+dbt: setup ## run dbt against the running sandbox; ARGS="build --select marts"
+	cd dbt && eval "$$(cd .. && $(RUN) -m sandbox env)" && ../$(BIN)/dbt $(ARGS)
+
+up: setup ## start the sandbox; ARGS="--ports auto"
+	$(RUN) -m sandbox up $(ARGS)
+
+down: setup ## stop the sandbox
+	$(RUN) -m sandbox down
+
+status: setup ## show the sandbox's services
+	$(RUN) -m sandbox status
+
+clean: ## stop the sandbox and remove its data, caches and reports (the environments stay)
+	@if [ -x $(RUN) ]; then $(RUN) -m sandbox down; fi
+	find .sandbox -mindepth 1 -maxdepth 1 ! -name emulators -exec rm -rf {} + 2>/dev/null || true
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache htmlcov .coverage \
+		dbt/target dbt/logs

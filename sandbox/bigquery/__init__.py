@@ -1,0 +1,1 @@
+"""BigQuery in the sandbox: bqemulator in an environment of its own, started by `launcher.py`."""

@@ -1,0 +1,242 @@
+"""The market: every trade as a pure function of (seed, market time).
+
+Time is cut into blocks of one second. The number of aggregate trades of a symbol up to a block
+has a closed form (a constant rate under a seeded, strictly increasing time warp), the number of
+trades follows from it, and so do both ids: they are consecutive over the market's whole life, and
+any block can be computed alone, in any order, without storing anything. `tape.py` reads it forwards
+for the websocket streams and backwards for REST.
+
+A taker order makes one or more aggregates (a sweep through price levels at one moment); an
+aggregate makes one or more trades (fills at one price) that share its time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import NamedTuple
+
+from sandbox.exchange.catalogue import Instrument
+from sandbox.exchange.fixed_point import SCALE
+from sandbox.exchange.noise import Noise, mix
+
+# When the market began, ids start at 0 here: 2017-07-14T02:40:00Z, the month Binance opened.
+ORIGIN_US = 1_500_000_000_000_000
+BLOCK_US = 1_000_000
+BLOCKS_PER_MINUTE = 60_000_000 // BLOCK_US
+
+_ZIPF_EXPONENT = 1.05
+# Three extra fills for two aggregates: 2.5 trades per aggregate on average.
+_EXTRA_FILLS, _PER_AGGREGATES = 3, 2
+# Rates are integers: aggregates per million blocks.
+_RATE_UNIT = 1_000_000
+# The time warp in thousandths of a block, as (period in blocks, amplitude): the slopes sum to
+# 0.8 < 1, hence activity between a fifth of and nearly twice the mean, and never standing still.
+_WARP_UNIT = 1000
+_WARP = (
+    (4, 4 * _WARP_UNIT * 2 // 10),
+    (180, 180 * _WARP_UNIT * 3 // 10),
+    (1500, 1500 * _WARP_UNIT * 3 // 10),
+)
+# The price's wandering in millionths, from a week down to twelve seconds.
+_PPM = 1_000_000
+_PRICE = (
+    (10_080 * BLOCKS_PER_MINUTE, 80_000),
+    (1_440 * BLOCKS_PER_MINUTE, 30_000),
+    (120 * BLOCKS_PER_MINUTE, 8_000),
+    (15 * BLOCKS_PER_MINUTE, 2_500),
+    (2 * BLOCKS_PER_MINUTE, 900),
+    (12, 150),
+)
+# Levels a taker order sweeps, by three random bits.
+_SWEEP = (1, 1, 1, 1, 1, 1, 2, 3)
+
+
+class Aggregate(NamedTuple):
+    """An aggregate trade and its fills; prices and quantities scaled by 10^8, times UTC in us.
+
+    The trades are `first_id`, `first_id + 1`, ..., one per entry of `fills` (their quantities).
+    `quote_quantity` is the sum of the fills' truncated quote quantities.
+    """
+
+    time_us: int
+    symbol: int
+    aggregate_id: int
+    first_id: int
+    price: int
+    quantity: int
+    quote_quantity: int
+    fills: tuple[int, ...]
+    is_buyer_maker: bool
+
+    @property
+    def last_id(self) -> int:
+        """The id of the last trade."""
+        return self.first_id + len(self.fills) - 1
+
+
+class SymbolMarket:
+    """One symbol's trades. `rate` is its mean number of aggregates per million blocks."""
+
+    def __init__(self, instrument: Instrument, number: int, seed: int, rate: int) -> None:
+        self.instrument = instrument
+        self.number = number
+        self._seed = mix(seed, number)
+        self._rate = rate
+        self._warp = Noise(mix(self._seed, 1), _WARP)
+        self._price = Noise(mix(self._seed, 2), _PRICE)
+        self._base_ticks = instrument.price // instrument.tick
+        self._jitter = max(1, self._base_ticks // 50_000)
+        self._reached = (0, self._aggregates_before(0))  # a forward reader asks each block twice
+
+    def aggregates_before(self, block: int) -> int:
+        """Return the number of aggregates before `block`: also the id of the next one.
+
+        Strictly computable for any block and never decreasing: the warp's slope is above -1.
+        """
+        if block != self._reached[0]:
+            self._reached = (block, self._aggregates_before(block))
+        return self._reached[1]
+
+    def _aggregates_before(self, block: int) -> int:
+        warped = block * _WARP_UNIT + self._warp.at(block)
+        return warped * self._rate // (_RATE_UNIT * _WARP_UNIT)
+
+    def trades_before(self, block: int) -> int:
+        """Return the number of trades before `block`: also the id of the next one."""
+        return _trades_of(self.aggregates_before(block))
+
+    def block_of_aggregate(self, aggregate_id: int, low: int, high: int) -> int:
+        """Return the block in [low, high) that holds the aggregate; the caller knows it does."""
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.aggregates_before(middle) <= aggregate_id:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def block(self, block: int) -> list[Aggregate]:
+        """Return the aggregates of one block in id order, which is also time order."""
+        first = self.aggregates_before(block)
+        count = self.aggregates_before(block + 1) - first
+        if count <= 0:
+            return []
+        random = Random(mix(self._seed, 3, block))
+        extra = _trades_of(first + count) - _trades_of(first) - count
+        return self._trade(random, block, first, _spread_fills(random, count, extra))
+
+    def _trade(
+        self, random: Random, block: int, next_aggregate: int, fill_counts: Sequence[int]
+    ) -> list[Aggregate]:
+        instrument, bits = self.instrument, random.getrandbits
+        tick, step, typical = instrument.tick, instrument.step, instrument.typical_steps
+        block_us = ORIGIN_US + block * BLOCK_US
+        start, end = self._ticks(block), self._ticks(block + 1)
+        next_id = _trades_of(next_aggregate)
+        offsets = _moments(random, len(fill_counts))
+        out: list[Aggregate] = []
+        levels_left = 0
+        offset = price_ticks = 0
+        is_buyer_maker = False
+        for fill_count in fill_counts:
+            if levels_left == 0:
+                levels_left = _SWEEP[bits(3)]
+                offset = offsets[len(out)]
+                is_buyer_maker = bits(1) == 1
+                middle = start + (end - start) * offset // BLOCK_US
+                price_ticks = middle + bits(16) % (2 * self._jitter + 1) - self._jitter
+            else:
+                price_ticks += -1 if is_buyer_maker else 1
+            levels_left -= 1
+            price = max(1, price_ticks) * tick
+            fills = []
+            quantity = quote_quantity = 0
+            for _ in range(fill_count):
+                size = bits(16)
+                steps = 1 + typical * (size & 1023) * (size & 1023) // 262_144
+                if size >> 10 == 0:  # one in 64 is a whale
+                    steps *= 25
+                fill = steps * step
+                fills.append(fill)
+                quantity += fill
+                quote_quantity += price * fill // SCALE
+            out.append(
+                Aggregate(
+                    block_us + offset, self.number, next_aggregate, next_id,
+                    price, quantity, quote_quantity, tuple(fills), is_buyer_maker,
+                )
+            )  # fmt: skip
+            next_aggregate += 1
+            next_id += fill_count
+        return out
+
+    def _ticks(self, block: int) -> int:
+        return self._base_ticks * (_PPM + self._price.at(block)) // _PPM
+
+
+class Market:
+    """All symbols, with Zipf activity that sums to `rate` trades a second (quiet ones aside)."""
+
+    def __init__(self, instruments: Sequence[Instrument], seed: int, rate: int) -> None:
+        busy = [i for i, instrument in enumerate(instruments) if not instrument.quiet_per_hour]
+        weights = {i: 1 / (rank + 1) ** _ZIPF_EXPONENT for rank, i in enumerate(busy)}
+        total = sum(weights.values())
+        self.rate = rate
+        self.symbols = [
+            SymbolMarket(
+                instrument, i, seed,
+                _quiet_rate(instrument) if i not in weights
+                else max(1, int(_aggregate_rate(rate) * weights[i] / total)),
+            )
+            for i, instrument in enumerate(instruments)
+        ]  # fmt: skip
+
+    def block(self, block: int) -> list[Aggregate]:
+        """Return one block of all symbols, ordered by time and in id order within a symbol."""
+        out: list[Aggregate] = []
+        for symbol in self.symbols:
+            out += symbol.block(block)
+        out.sort(key=_time_of)
+        return out
+
+
+def block_at(time_us: int) -> int:
+    """Return the block that contains a market time."""
+    return (time_us - ORIGIN_US) // BLOCK_US
+
+
+def _time_of(aggregate: Aggregate) -> int:
+    return aggregate.time_us
+
+
+def _trades_of(aggregates: int) -> int:
+    return aggregates + aggregates * _EXTRA_FILLS // _PER_AGGREGATES
+
+
+def _aggregate_rate(trades_per_second: int) -> int:
+    per_aggregate = 1 + _EXTRA_FILLS / _PER_AGGREGATES
+    return int(trades_per_second / per_aggregate * BLOCK_US / 1_000_000 * _RATE_UNIT)
+
+
+def _quiet_rate(instrument: Instrument) -> int:
+    return instrument.quiet_per_hour * _RATE_UNIT // (60 * BLOCKS_PER_MINUTE)
+
+
+def _spread_fills(random: Random, count: int, extra: int) -> list[int]:
+    """Deal `extra` fills to `count` aggregates; a third of them go to one big order."""
+    counts = [1] * count
+    big = random.getrandbits(16) % count
+    counts[big] += extra // 3
+    for _ in range(extra - extra // 3):
+        counts[random.getrandbits(16) % count] += 1
+    return counts
+
+
+def _moments(random: Random, count: int) -> list[int]:
+    """Return `count` sorted offsets into a block; a quarter repeat the one before (a burst)."""
+    moments = sorted(random.getrandbits(24) % BLOCK_US for _ in range(count))
+    for i in range(1, count):
+        if random.getrandbits(2) == 0:
+            moments[i] = moments[i - 1]
+    return moments

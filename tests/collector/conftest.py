@@ -1,0 +1,17 @@
+"""Which event loop the collector's tests run on: the one it runs on in production, or a fast one."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+import uvloop
+
+from tests.collector.virtual_time import VirtualTimeLoop
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if item.path.name == "test_connection.py":
+        return {"virtual": VirtualTimeLoop}
+    return {"uvloop": uvloop.new_event_loop}

@@ -1,0 +1,113 @@
+import sys
+import threading
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.bigquery.launcher import (
+    disable_automatic_snapshots,
+    emulator_settings,
+    give_each_thread_a_cursor,
+    isolate,
+    parse_arguments,
+    spatial_extension,
+)
+
+ARGUMENTS = ["--home", "/h", "--project", "crypto-local", "--rest-port", "1", "--grpc-port", "2"]
+
+
+def test_settings_bind_to_loopback_and_keep_off_the_network() -> None:
+    settings = emulator_settings(parse_arguments(ARGUMENTS))
+    assert settings["rest_host"] == settings["grpc_host"] == "127.0.0.1"
+    assert settings["persistence_mode"] == "ephemeral"
+    assert settings["enable_format_extensions"] is False
+    assert settings["upload_staging_dir"] == Path("/h/uploads")
+
+
+def test_a_data_folder_makes_it_persistent() -> None:
+    settings = emulator_settings(parse_arguments([*ARGUMENTS, "--data-dir", "/d"]))
+    assert (settings["persistence_mode"], settings["data_dir"]) == ("persistent", Path("/d"))
+
+
+def test_the_emulator_has_a_home_of_its_own_and_no_settings_of_the_user() -> None:
+    environment = {"HOME": "/home/me", "BQEMU_REST_PORT": "1", "PATH": "/bin"}
+    assert isolate(environment, Path("/h")) == {"HOME": "/h", "PATH": "/bin"}
+
+
+class Manager:
+    def capture(self, project: str, dataset: str, table: str, *, kind: str = "AUTO") -> str:
+        return f"{project}.{dataset}.{table} {kind}"
+
+
+def test_only_automatic_snapshots_are_left_out() -> None:
+    manager = type("Patched", (Manager,), {})
+    disable_automatic_snapshots(manager)
+    assert manager().capture("p", "d", "t") is None
+    assert manager().capture("p", "d", "t", kind="AUTO") is None
+    assert manager().capture("p", "d", "t", kind="USER") == "p.d.t USER"
+
+
+class Connection:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.cursors: list[Connection] = []
+        self.executed: list[str] = []
+
+    def cursor(self) -> "Connection":
+        self.cursors.append(Connection(f"{self.name}'s cursor"))
+        return self.cursors[-1]
+
+    def execute(self, sql: str) -> None:
+        self.executed.append(sql)
+
+
+def in_a_thread(function: Any) -> Any:
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(function()))
+    thread.start()
+    thread.join(10)
+    return results[0]
+
+
+def test_each_thread_but_the_loops_has_a_cursor() -> None:
+    class Engine:
+        def __init__(self, root: Connection) -> None:
+            self._connection = root
+
+        @property
+        def connection(self) -> Connection:
+            return self._connection
+
+    give_each_thread_a_cursor(Engine)
+    root = Connection("root")
+    engine = Engine(root)
+    assert engine.connection is root
+    first, again = in_a_thread(lambda: (engine.connection, engine.connection))
+    assert first is again
+    assert first is not root
+    assert first.executed == ["SET TimeZone = 'UTC'"]
+    assert in_a_thread(lambda: engine.connection) is not first
+    restarted = Engine(Connection("another"))
+    names = in_a_thread(lambda: (engine.connection.name, restarted.connection.name))
+    assert names == ("root's cursor", "another's cursor")
+
+
+def test_the_spatial_extension_comes_from_its_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "duckdb_extension_spatial"
+    extension = package / "extensions" / "v1.5.5" / "spatial.duckdb_extension"
+    extension.parent.mkdir(parents=True)
+    extension.touch()
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert spatial_extension("1.5.5") == extension
+    with pytest.raises(FileNotFoundError, match=r"install duckdb-extension-spatial==1\.5\.6"):
+        spatial_extension("1.5.6")
+
+
+def test_importing_the_launcher_imports_nothing_of_the_emulators() -> None:
+    assert isinstance(sys.modules["sandbox.bigquery.launcher"], types.ModuleType)
+    assert "bqemulator" not in sys.modules

@@ -29,8 +29,8 @@ async def fetch_exchange_info(
 ) -> dict[str, Any]:
     """Return the answer of /api/v3/exchangeInfo, however long the exchange is away.
 
-    Retry policy: connection errors, timeouts, 5xx, 418 and 429 are repeated with back-off (at
-    least Retry-After); any other 4xx is our mistake and stops.
+    Retry policy: connection errors, timeouts, 5xx, 418, 429 and a body that is no JSON object are
+    repeated with back-off (at least Retry-After); any other 4xx is our mistake and stops.
 
     Args:
         rest_url: base of the REST endpoint.
@@ -49,9 +49,8 @@ async def fetch_exchange_info(
                 session.get(url) as answer,
             ):
                 if answer.status == 200:
-                    found: dict[str, Any] = await answer.json(content_type=None)
-                    return found
-                problem = f"HTTP {answer.status}: {(await answer.text())[:200]}"
+                    return _object(await answer.json(content_type=None))
+                problem = f"HTTP {answer.status}: {(await answer.text(errors='replace'))[:200]}"
                 if 400 <= answer.status < 500 and answer.status not in (418, 429):
                     raise ExchangeError(f"{url}: {problem}; check BINANCE_REST_URL")
                 seconds = max(wait, _retry_after(answer.headers.get("Retry-After")))
@@ -60,6 +59,12 @@ async def fetch_exchange_info(
         log.warning("%s: %s; next attempt in %.1f s", url, problem, seconds)
         await sleep(seconds)
     raise AssertionError("backoff never ends")
+
+
+def _object(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise ValueError(f"expected a JSON object, was {answer!r:.200}")
+    return answer
 
 
 def _retry_after(header: str | None) -> float:

@@ -16,7 +16,7 @@ from apache_beam.io.gcp.pubsub import PubsubMessage
 from beam_jobs.rejections import reject_frame, reject_line, reject_message
 from market_data.batches import decode_batch
 from market_data.decode import Origin, from_microseconds, to_microseconds
-from market_data.frames import Frame, FrameHeader, decode_frame
+from market_data.frames import Frame, FrameHeader, HeaderTotals, decode_frame
 from market_data.layouts import LAYOUTS
 from market_data.records import FrameEntry, Rejection
 from market_data.rejections import Reason, Rejected
@@ -109,9 +109,10 @@ def decode_received(received: ReceivedFrame, now: datetime) -> DecodedFrame:
     rows = batch.rows
     totals = () if layout is None or rows is None else totals_by_symbol(rows, layout)
     ignored = sum(batch.ignored.values())
-    lines = (0 if rows is None else rows.num_rows) + ignored + len(batch.rejected)
+    loaded = 0 if rows is None else rows.num_rows
+    lines = loaded + ignored + len(batch.rejected)
     rejections = [reject_line(rejected, header, now) for rejected in batch.rejected]
-    problem = _contradiction(header, lines, totals, has_rejections=bool(rejections))
+    problem = _contradiction(header, lines, loaded, totals)
     if problem is not None:
         rejections.append(reject_frame(received.data, problem, header, now))
     entry = FrameEntry(
@@ -124,7 +125,7 @@ def decode_received(received: ReceivedFrame, now: datetime) -> DecodedFrame:
         source=header.source,
         header_lines=header.lines,
         lines=lines,
-        loaded_rows=0 if rows is None else rows.num_rows,
+        loaded_rows=loaded,
         ignored_lines=ignored,
         rejected_lines=len(batch.rejected),
         body_bytes=len(body),
@@ -142,9 +143,13 @@ def decode_received(received: ReceivedFrame, now: datetime) -> DecodedFrame:
 
 
 def _contradiction(
-    header: FrameHeader, lines: int, totals: tuple[SymbolTotals, ...], *, has_rejections: bool
+    header: FrameHeader, lines: int, loaded: int, totals: tuple[SymbolTotals, ...]
 ) -> Rejected | None:
-    """Return how the frame contradicts its header, None when it does not."""
+    """Return how the frame contradicts its header, None when it does not.
+
+    Totals are compared when every line became a row: the collector also counts the ids of lines
+    that are rejected or ignored here.
+    """
     if header.lines != lines:
         return Rejected(
             Reason.COUNT_MISMATCH,
@@ -152,21 +157,28 @@ def _contradiction(
             field="lines",
             value=header.lines,
         )
-    if has_rejections:
-        return None  # the collector counted the ids of lines that were rejected here
-    found = {row.symbol: (row.first_id, row.last_id, row.count, row.sum_ids) for row in totals}
-    said = {
-        symbol: (row.first_id, row.last_id, row.count, Decimal(row.sum_ids))
-        for symbol, row in header.symbols.items()
-    }
-    if found == said:
+    if loaded != lines:
         return None
-    symbol = min(set(found.items()) ^ set(said.items()))[0]
-    return Rejected(
-        Reason.TOTALS_MISMATCH,
-        f"{symbol}: the header says {said.get(symbol)}, {found.get(symbol)} was found",
-        field="symbols",
-        value=symbol,
+    found = {row.symbol: row for row in totals}
+    for symbol in sorted(found.keys() | header.symbols.keys()):
+        said, counted = header.symbols.get(symbol), found.get(symbol)
+        if said is None or counted is None or not _agree(said, counted):
+            return Rejected(
+                Reason.TOTALS_MISMATCH,
+                f"{symbol}: the header says {said}, {counted} was found; the lines are loaded",
+                field="symbols",
+                value=symbol,
+            )
+    return None
+
+
+def _agree(said: HeaderTotals, found: SymbolTotals) -> bool:
+    """Compare all totals that the header has; quantities are counted only on demand."""
+    ids = (said.first_id, said.last_id, said.count, Decimal(said.sum_ids))
+    return (
+        ids == (found.first_id, found.last_id, found.count, found.sum_ids)
+        and said.sum_quantity in (None, found.sum_quantity)
+        and said.sum_quote_quantity in (None, found.sum_quote_quantity)
     )
 
 

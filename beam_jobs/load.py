@@ -66,10 +66,8 @@ class LoadFrames(beam.DoFn):
 
     def _append(self) -> None:
         frames, self._frames, self._rows = self._frames, [], 0
-        for table, batches in rows_by_table(frames).items():
-            self._writer.append(table, batches)
-        for table, batches in ledger_by_table(frames, datetime.now(UTC)).items():
-            self._writer.append(table, batches)
+        self._writer.append(rows_by_table(frames))
+        self._writer.append(ledger_by_table(frames, datetime.now(UTC)))
 
 
 class LoadRejections(beam.DoFn):
@@ -99,7 +97,7 @@ class LoadRejections(beam.DoFn):
         if self._rejections:
             rows = [dataclasses.asdict(rejection) for rejection in self._rejections]
             batch = pa.RecordBatch.from_pylist(rows, REJECTIONS_TABLE.arrow_schema)
-            self._writer.append(REJECTIONS_TABLE, [batch])
+            self._writer.append({REJECTIONS_TABLE: [batch]})
 
     def teardown(self) -> None:
         """Close the client."""

@@ -86,10 +86,15 @@ def check(options: PipelineOptions) -> None:
         ("--archive_seconds", stream.archive_seconds, 1, 3600),
         ("--archive_shards", stream.archive_shards, 1, 1000),
         ("--resume_seconds", stream.resume_seconds, 0, 7 * 86_400),
-        ("--health_port", stream.health_port or 1, 1, 65_535),
+        ("--health_port", 1 if stream.health_port is None else stream.health_port, 1, 65_535),
     ):
         if not lowest <= value <= highest:
             mistakes.append(f"{name}: expected {lowest} to {highest}, was {value}")
+    if stream.archive_seconds > stream.resume_seconds:
+        mistakes.append(
+            f"--archive_seconds: expected at most --resume_seconds ({stream.resume_seconds}), was"
+            f" {stream.archive_seconds}; else a restart would not archive again what was lost"
+        )
     if not options.view_as(StandardOptions).streaming:
         mistakes.append("--streaming: the job reads without end; add --streaming")
     if mistakes:

@@ -10,7 +10,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
@@ -21,8 +21,8 @@ from google.cloud.bigquery_storage_v1 import types
 from google.cloud.bigquery_storage_v1.services.big_query_write.transports import (
     BigQueryWriteGrpcTransport,
 )
-from google.cloud.bigquery_storage_v1.writer import AppendRowsStream
 
+from beam_jobs.append_stream import AppendStream
 from market_data.tables import Table
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,9 @@ _TRANSIENT: Final = (
 )
 
 
+_Part = tuple[Table, pa.RecordBatch]
+
+
 class StorageWriter:
     """Appends batches to tables of one project, one open stream a table.
 
@@ -55,83 +58,120 @@ class StorageWriter:
     Args:
         project: project of the tables.
         sleep: waits between attempts.
+        open_stream: opens a stream with a client and the template of its requests.
     """
 
-    def __init__(self, project: str, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        project: str,
+        sleep: Callable[[float], None] = time.sleep,
+        open_stream: Callable[[Any, Any], AppendStream] = AppendStream,
+    ) -> None:
         self._project = project
         self._sleep = sleep
+        self._open_stream = open_stream
         self._client = _client()
-        self._streams: dict[str, AppendRowsStream] = {}
+        self._streams: dict[Table, AppendStream] = {}
 
-    def append(self, table: Table, batches: Sequence[pa.RecordBatch]) -> None:
-        """Append batches of a table and return when BigQuery has acknowledged them.
+    def append(self, rows: Mapping[Table, Sequence[pa.RecordBatch]]) -> None:
+        """Append batches by table and return when BigQuery has acknowledged all of them.
+
+        The tables are written at the same time.
 
         Raises:
-            google.api_core.exceptions.GoogleAPICallError: BigQuery refused them, or was away for
+            google.api_core.exceptions.GoogleAPICallError: BigQuery refused rows, or was away for
                 all attempts.
         """
-        rows = pa.Table.from_batches(batches, table.arrow_schema).combine_chunks()
-        for batch in rows.to_batches():
-            for part in split_batch(batch, MAX_APPEND_BYTES):
-                self._append(table, part)
+        parts = [
+            (table, part)
+            for table, batches in rows.items()
+            for batch in pa.Table.from_batches(batches, table.arrow_schema)
+            .combine_chunks()
+            .to_batches()
+            for part in split_batch(batch, MAX_APPEND_BYTES)
+        ]
+        for attempt, wait in enumerate(_waits(), start=1):
+            failed, error = self._attempt(parts)
+            if error is None:
+                return
+            if attempt == ATTEMPTS:
+                raise error
+            names = sorted({table.full_name for table, _ in failed})
+            log.warning("append to %s, attempt %d: %s", ", ".join(names), attempt, error)
+            parts = failed
+            self._sleep(wait)
 
     def close(self) -> None:
         """Close the streams and the channel."""
-        for name in list(self._streams):
-            self._drop(name)
+        for table in list(self._streams):
+            self._drop(table)
         self._client.transport.close()
 
-    def _append(self, table: Table, batch: pa.RecordBatch) -> None:
-        name = (
+    def _attempt(self, parts: list[_Part]) -> tuple[list[_Part], Exception | None]:
+        """Send all parts, then wait for the answers; return those that failed, and why.
+
+        Raises:
+            google.api_core.exceptions.GoogleAPICallError: a failure that would come again.
+        """
+        answers = [
+            self._stream(table).send(_request(self._path(table), batch)) for table, batch in parts
+        ]
+        failed: list[_Part] = []
+        first_error: Exception | None = None
+        for part, answer in zip(parts, answers, strict=True):
+            if any(part[0] == table for table, _ in failed):
+                failed.append(part)  # its stream is gone
+                continue
+            try:
+                answer.result(timeout=APPEND_SECONDS)
+            except _TRANSIENT as error:
+                self._drop(part[0])
+                failed.append(part)
+                first_error = first_error or error
+        return failed, first_error
+
+    def _path(self, table: Table) -> str:
+        return (
             f"projects/{self._project}/datasets/{table.dataset}/tables/{table.name}"
             "/streams/_default"
         )
-        request = types.AppendRowsRequest(
-            write_stream=name,
-            arrow_rows=types.AppendRowsRequest.ArrowData(
-                rows=types.ArrowRecordBatch(serialized_record_batch=batch.serialize().to_pybytes())
-            ),
-        )
-        for attempt, wait in enumerate(_waits(), start=1):
-            try:
-                stream = self._stream(name, table)
-                stream.send(request).result(timeout=APPEND_SECONDS)
-                return
-            except _TRANSIENT as error:
-                self._drop(name)
-                if attempt == ATTEMPTS:
-                    raise
-                log.warning("append to %s, attempt %d: %s", table.full_name, attempt, error)
-                self._sleep(wait)
 
-    def _stream(self, name: str, table: Table) -> AppendRowsStream:
-        if name not in self._streams:
+    def _stream(self, table: Table) -> AppendStream:
+        if table not in self._streams:
             template = types.AppendRowsRequest(
-                write_stream=name,
+                write_stream=self._path(table),
                 arrow_rows=types.AppendRowsRequest.ArrowData(
                     writer_schema=types.ArrowSchema(
                         serialized_schema=table.arrow_schema.serialize().to_pybytes()
                     )
                 ),
             )
-            self._streams[name] = AppendRowsStream(self._client, template)
-        return self._streams[name]
+            self._streams[table] = self._open_stream(self._client, template)
+        return self._streams[table]
 
-    def _drop(self, name: str) -> None:
-        stream = self._streams.pop(name, None)
-        if stream is not None and stream.is_active:
+    def _drop(self, table: Table) -> None:
+        stream = self._streams.pop(table, None)
+        if stream is not None:
             stream.close()
 
 
+def _request(path: str, batch: pa.RecordBatch) -> types.AppendRowsRequest:
+    return types.AppendRowsRequest(
+        write_stream=path,
+        arrow_rows=types.AppendRowsRequest.ArrowData(
+            rows=types.ArrowRecordBatch(serialized_record_batch=batch.serialize().to_pybytes())
+        ),
+    )
+
+
 def split_batch(batch: pa.RecordBatch, max_bytes: int) -> Iterator[pa.RecordBatch]:
-    """Yield slices of a batch whose buffers are about `max_bytes` at most; a row stays whole."""
-    if batch.num_rows <= 1 or batch.get_total_buffer_size() <= max_bytes:
+    """Yield slices of a batch of `max_bytes` at most, in order; a row stays whole."""
+    if batch.num_rows <= 1 or batch.nbytes <= max_bytes:
         yield batch
         return
-    pieces = -(-batch.get_total_buffer_size() // max_bytes)
-    length = max(1, batch.num_rows // pieces)
-    for start in range(0, batch.num_rows, length):
-        yield batch.slice(start, length)
+    half = batch.num_rows // 2
+    yield from split_batch(batch.slice(0, half), max_bytes)
+    yield from split_batch(batch.slice(half), max_bytes)
 
 
 def _waits() -> Iterator[float]:

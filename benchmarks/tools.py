@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import subprocess
 import sys
+import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -59,3 +63,57 @@ def firehose(messages: int, *, core: int) -> Iterator[tuple[str, list[str]]]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def made_up_trades(count: int, *, symbols: int = 200, seed: int = 7) -> list[bytes]:
+    """Return combined-stream trade messages: Zipf over the symbols, ids consecutive per symbol."""
+    chance = random.Random(seed)
+    names = [f"SYM{number}USDT" for number in range(symbols)]
+    weights = [1 / (rank + 1) ** 1.05 for rank in range(symbols)]
+    ids = [1_000_000_000] * symbols
+    now = time.time_ns() // 1_000_000
+    messages = []
+    for number, symbol in enumerate(chance.choices(range(symbols), weights, k=count)):
+        ids[symbol] += 1
+        name, trade_time = names[symbol], now + number // 100
+        messages.append(
+            b'{"stream":"%s@trade","data":{"e":"trade","E":%d,"s":"%s","t":%d,"p":"%d.%02d000000",'
+            b'"q":"%d.%05d000","T":%d,"m":%s,"M":true}}'
+            % (
+                name.lower().encode(),
+                trade_time + 1,
+                name.encode(),
+                ids[symbol],
+                61_000 + chance.randrange(10),
+                chance.randrange(100),
+                chance.randrange(3),
+                chance.randrange(1, 100_000),
+                trade_time,
+                chance.choice((b"true", b"false")),
+            )
+        )
+    return messages
+
+
+@contextlib.contextmanager
+def sandbox(*arguments: str) -> Iterator[dict[str, str]]:
+    """Run a sandbox of its own and yield the environment that clients need to find it."""
+    with tempfile.TemporaryDirectory() as home:
+        command = [sys.executable, "-m", "sandbox"]
+        place = ["--home", home]
+        up = [*command, "up", *place, "--ports", "auto", "--detach", *arguments]
+        subprocess.run(up, check=True, stdout=subprocess.DEVNULL, timeout=180)
+        try:
+            state = json.loads((Path(home) / "state.json").read_text("utf-8"))
+            shown = subprocess.run(
+                [*command, "env", *place], check=True, capture_output=True, text=True, timeout=30
+            )
+            lines = (line.removeprefix("export ") for line in shown.stdout.splitlines())
+            environment = dict(line.split("=", 1) for line in lines if "=" in line)
+            addresses = {
+                f"ADDRESS_{service['name'].upper()}": service["address"].split(" ")[0]
+                for service in state["services"]
+            }
+            yield {**environment, **addresses}
+        finally:
+            subprocess.run([*command, "down", *place], check=True, timeout=60)

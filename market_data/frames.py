@@ -29,7 +29,7 @@ TARGET_MESSAGE_BYTES: Final = 384 * 1024
 MAX_CONTENT_BYTES: Final = 64 * 1024 * 1024
 MAGIC: Final = b"\x28\xb5\x2f\xfd"
 HEADER_PREFIX: Final = b'{"frame_id":'
-# Level 1 costs half of level 3 and gives the same size on these lines.
+# On recorded trades level 1 gives 11 to 12 bytes a trade and level 3 gives 13 to 14.
 LEVEL: Final = 1
 
 

@@ -1,7 +1,7 @@
 """Creates what the platform needs in Pub/Sub, Cloud Storage and BigQuery.
 
 `python -m sandbox.provision`, a step between the emulators and the collector. It uses the ordinary
- Google clients and creates what is missing, so it may run again at any time; Terraform
+Google clients and creates what is missing, so it may run again at any time; Terraform
 does the same for the real project. All calls have a short timeout and no retry: the clients would
 repeat an emulator's HTTP 500 for ten minutes.
 """

@@ -31,7 +31,7 @@ class Warehouse:
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Return the rows of a query; `{project}` in it becomes the project's id."""
         found = self._client.query_and_wait(
-            sql.replace("{project}", self.project), wait_timeout=SECONDS, retry=None
+            sql.replace("{project}", self.project), wait_timeout=SECONDS, retry=None, job_retry=None
         )
         return [dict(row) for row in found]
 

@@ -35,13 +35,17 @@ def _totals(symbols: list[dict[str, Any]]) -> Table:
     table = Table(title="trades by stage, every symbol and all", title_justify="left")
     for heading in ("symbol", *STAGES, "sum of quote quantity", "equal"):
         table.add_column(heading, justify="left" if heading == "symbol" else "right")
-    by_count = sorted(symbols, key=lambda row: -row["deduplicated"]["count"])
+    trades = [row for row in symbols if row["channel"] == "trade"]
+    by_count = sorted(trades, key=lambda row: -row["deduplicated"]["count"])
     for row in by_count[:_MAX_ROWS]:
         counts = [str(row[stage]["count"]) if row[stage] else "-" for stage in STAGES]
         table.add_row(row["symbol"], *counts, row["deduplicated"]["sum_quote_quantity"], _mark(row))
     table.add_section()
-    sums = [str(sum(row[stage]["count"] for row in symbols if row[stage])) for stage in STAGES]
-    table.add_row(f"all {len(symbols)}", *sums, "", "yes" if all(map(_is_equal, symbols)) else "NO")
+    for channel in sorted({row["channel"] for row in symbols}, reverse=True):
+        rows = [row for row in symbols if row["channel"] == channel]
+        sums = [str(sum(row[stage]["count"] for row in rows if row[stage])) for stage in STAGES]
+        is_equal = all(map(_is_equal, rows))
+        table.add_row(f"all {len(rows)}, {channel}", *sums, "", "yes" if is_equal else "NO")
     return table
 
 

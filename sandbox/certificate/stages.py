@@ -16,7 +16,7 @@ from google.cloud import pubsub_v1, storage
 from market_data.batches import decode_batch
 from market_data.decode import Origin
 from market_data.frames import Frame, decode_frame, split_frames
-from market_data.layouts import TRADE
+from market_data.layouts import AGG_TRADE, TRADE
 from market_data.rejections import Rejected
 from market_data.totals import totals_by_symbol
 from sandbox.probes import get
@@ -26,11 +26,23 @@ from sandbox.warehouse import Warehouse
 STAGES: Final = ("exchange", "received", "published", "archived", "loaded", "deduplicated")
 
 _LOADED: Final = """
-select market, symbol, count(*) as count, sum(cast(trade_id as numeric)) as sum_ids,
+select 'trade' as channel, market, symbol, count(*) as count,
+  sum(cast(trade_id as numeric)) as sum_ids,
   sum(quantity) as sum_quantity, sum(quote_quantity) as sum_quote_quantity
 from `{project}.raw.trades` group by market, symbol
 """
+_LOADED_AGGREGATES: Final = """
+select 'aggTrade' as channel, market, symbol, count(*) as count,
+  sum(cast(agg_trade_id as numeric)) as sum_ids
+from `{project}.raw.agg_trades` group by market, symbol
+"""
 _DEDUPLICATED: Final = _LOADED.replace("raw.trades", "intermediate.int_trades_deduplicated")
+_DEDUPLICATED_AGGREGATES: Final = """
+select 'aggTrade' as channel, market, symbol, count(*) as count,
+  sum(cast(agg_trade_id as numeric)) as sum_ids
+from (select distinct market, symbol, agg_trade_id from `{project}.raw.agg_trades`)
+group by market, symbol
+"""
 _HOLES: Final = """
 select market, symbol, previous_id + 1 as first_missing_id, trade_id - 1 as last_missing_id
 from (
@@ -54,12 +66,13 @@ from `{project}.raw.rejections` group by stage, reason order by stage, reason
 _PULL_SECONDS: Final = 5.0
 _PULL_MESSAGES: Final = 100
 
-_Key = tuple[str, str]
+_Key = tuple[str, str, str]
+_LAYOUTS: Final = {layout.channel: layout for layout in (TRADE, AGG_TRADE)}
 
 
 @dataclass(slots=True)
 class Totals:
-    """Control totals of one symbol at one stage; sums are None where a stage does not tell."""
+    """Control totals of one symbol at one stage; quantities are summed for trades only."""
 
     count: int = 0
     sum_ids: int = 0
@@ -75,7 +88,9 @@ class Totals:
 
 
 def totals_by_stage(platform: Platform, warehouse: Warehouse) -> list[dict[str, Any]]:
-    """Return one object a market and symbol: its totals at every stage that saw it.
+    """Return one object a channel and symbol: its totals at every stage.
+
+    Trades are certified with all totals, aggregate trades by their ids.
 
     `exchange` is null when the exchange is the real one, which tells no totals.
     """
@@ -85,16 +100,19 @@ def totals_by_stage(platform: Platform, warehouse: Warehouse) -> list[dict[str, 
         "received": _of_ledger(ledger),
         "published": count_frames(_published(platform, ledger["frames"]["published"])),
         "archived": count_frames(_archived(platform)),
-        "loaded": _of_rows(warehouse.rows(_LOADED)),
-        "deduplicated": _of_rows(warehouse.rows(_DEDUPLICATED)),
+        "loaded": _of_rows(warehouse.rows(_LOADED) + warehouse.rows(_LOADED_AGGREGATES)),
+        "deduplicated": _of_rows(
+            warehouse.rows(_DEDUPLICATED) + warehouse.rows(_DEDUPLICATED_AGGREGATES)
+        ),
     }
-    keys = sorted({key for totals in stages.values() if totals for key in totals})
+    keys = sorted({key for totals in stages.values() if totals for key in totals}, reverse=True)
     return [
         {
-            "market": key[0],
-            "symbol": key[1],
+            "channel": key[0],
+            "market": key[1],
+            "symbol": key[2],
             **{
-                stage: None if totals is None else totals.get(key, Totals()).as_json()
+                stage: None if totals is None else totals.get(key, _no_totals(key)).as_json()
                 for stage, totals in stages.items()
             },
         }
@@ -118,12 +136,13 @@ def rejections(warehouse: Warehouse) -> list[dict[str, Any]]:
 
 
 def count_frames(frames: Iterable[Frame]) -> dict[_Key, Totals]:
-    """Decode the trades of frames, each frame once, and add them up by market and symbol."""
+    """Decode the trades of frames, each frame once, and add them up by channel and symbol."""
     counted: dict[_Key, Totals] = {}
     seen: set[str] = set()
     for frame in frames:
         header = frame.header
-        if header.channel != TRADE.channel or header.frame_id in seen:
+        layout = _LAYOUTS.get(header.channel)
+        if layout is None or header.frame_id in seen:
             continue
         seen.add(header.frame_id)
         origin = Origin(
@@ -132,8 +151,9 @@ def count_frames(frames: Iterable[Frame]) -> dict[_Key, Totals]:
         rows = decode_batch(frame.body, header.channel, origin).rows
         if rows is None:
             continue
-        for found in totals_by_symbol(rows, TRADE):
-            totals = counted.setdefault((header.market, found.symbol), Totals())
+        for found in totals_by_symbol(rows, layout):
+            key = (header.channel, header.market, found.symbol)
+            totals = counted.setdefault(key, _no_totals(key))
             totals.count += found.count
             totals.sum_ids += int(found.sum_ids)
             totals.sum_quantity = _plus(totals.sum_quantity, found.sum_quantity)
@@ -144,24 +164,34 @@ def count_frames(frames: Iterable[Frame]) -> dict[_Key, Totals]:
 def _of_exchange(url: str | None) -> dict[_Key, Totals] | None:
     if url is None:
         return None
-    return _of_rows(_get_json(f"{url}/sim/totals")["trades"])
+    totals = _get_json(f"{url}/sim/totals")
+    return _of_rows(
+        {**row, "channel": channel}
+        for channel, rows in (("trade", totals["trades"]), ("aggTrade", totals["agg_trades"]))
+        for row in rows
+    )
 
 
 def _of_ledger(ledger: dict[str, Any]) -> dict[_Key, Totals]:
-    return _of_rows(row for row in ledger["symbols"] if row["channel"] == TRADE.channel)
+    return _of_rows(row for row in ledger["symbols"] if row["channel"] in _LAYOUTS)
 
 
 def _of_rows(rows: Iterable[dict[str, Any]]) -> dict[_Key, Totals]:
-    return {
-        (row["market"], row["symbol"]): Totals(
-            int(row["count"]),
-            int(row["sum_ids"]),
-            _decimal(row["sum_quantity"]),
-            _decimal(row["sum_quote_quantity"]),
-        )
-        for row in rows
-        if row["count"]
-    }
+    found: dict[_Key, Totals] = {}
+    for row in rows:
+        if not row["count"]:
+            continue
+        key = (row["channel"], row["market"], row["symbol"])
+        totals = found[key] = _no_totals(key)
+        totals.count, totals.sum_ids = int(row["count"]), int(row["sum_ids"])
+        if key[0] == TRADE.channel:
+            totals.sum_quantity = _decimal(row["sum_quantity"])
+            totals.sum_quote_quantity = _decimal(row["sum_quote_quantity"])
+    return found
+
+
+def _no_totals(key: _Key) -> Totals:
+    return Totals() if key[0] == TRADE.channel else Totals(0, 0, None, None)
 
 
 def _published(platform: Platform, expected: int) -> Iterator[Frame]:
@@ -193,7 +223,7 @@ def _published(platform: Platform, expected: int) -> Iterator[Frame]:
 
 
 def _archived(platform: Platform) -> Iterator[Frame]:
-    """Yield the frames of all archive objects of the channel."""
+    """Yield the frames of all archive objects of the certified channels."""
     client = storage.Client(
         project=platform.project,
         credentials=AnonymousCredentials(),
@@ -201,7 +231,8 @@ def _archived(platform: Platform) -> Iterator[Frame]:
     )
     prefix = "raw/market="
     for blob in client.list_blobs(platform.bucket, prefix=prefix):
-        if f"/channel={TRADE.channel}/" in blob.name and blob.name.endswith(".ndjson.zst"):
+        channel = blob.name.partition("/channel=")[2].partition("/")[0]
+        if channel in _LAYOUTS and blob.name.endswith(".ndjson.zst"):
             for part in split_frames(blob.download_as_bytes(timeout=60)):
                 yield decode_frame(part)
 

@@ -20,13 +20,13 @@ def judge(certificate: dict[str, Any]) -> list[str]:
 
 def _unequal_totals(symbols: list[dict[str, Any]]) -> list[str]:
     if not symbols:
-        return ["no trade was seen at any stage"]
+        return ["no trade and no aggregate trade was seen at any stage"]
     problems = []
     for row in symbols:
         stages = {
             name: totals
             for name, totals in row.items()
-            if name not in ("market", "symbol", _MAY_REPEAT) and totals is not None
+            if name not in ("market", "channel", "symbol", _MAY_REPEAT) and totals is not None
         }
         first = next(iter(stages))
         problems += [

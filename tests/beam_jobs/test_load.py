@@ -1,0 +1,161 @@
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from beam_jobs import load
+from beam_jobs.frames import ReceivedFrame, decode_received
+from beam_jobs.load import LoadFrames, LoadRejections, ledger_by_table, rows_by_table
+from beam_jobs.rejections import reject_message
+from market_data.rejections import Reason, Rejected
+from market_data.tables import FRAME_SYMBOLS, FRAMES, REJECTIONS, TRADES, Table
+from tests.beam_jobs.samples import NOW, line, received, trade
+
+LATER = NOW + timedelta(seconds=2)
+DEPTH = received(line("btcusdt@depth", {"s": "BTCUSDT"}), channel="depth", sequence=9)
+
+
+def decode(*frames: ReceivedFrame) -> list[Any]:
+    return [decode_received(each, NOW) for each in frames]
+
+
+class Writer:
+    """Takes appends, or refuses those to one table."""
+
+    def __init__(self) -> None:
+        self.appends: list[tuple[Table, list[dict[str, Any]]]] = []
+        self.refuses: Table | None = None
+        self.is_closed = False
+
+    def append(self, table: Table, batches: Sequence[pa.RecordBatch]) -> None:
+        if table == self.refuses:
+            raise ConnectionError("BigQuery is away")
+        rows = pa.Table.from_batches(batches, table.arrow_schema)
+        self.appends.append((table, rows.to_pylist()))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    @property
+    def tables(self) -> list[str]:
+        return [table.full_name for table, _ in self.appends]
+
+
+@pytest.fixture
+def writer(monkeypatch: pytest.MonkeyPatch) -> Writer:
+    writer = Writer()
+    monkeypatch.setattr(load, "StorageWriter", lambda project: writer)
+    return writer
+
+
+@pytest.fixture
+def step(writer: Writer) -> LoadFrames:
+    step = LoadFrames("project")
+    step.setup()
+    step.start_bundle()
+    return step
+
+
+class TestRowsByTable:
+    def test_batches_of_a_table_stay_together(self) -> None:
+        first, second = decode(received(trade(1)), received(trade(2), trade(3), sequence=2))
+        assert rows_by_table([first, second]) == {TRADES: [first.rows, second.rows]}
+
+    def test_nothing_to_append_is_left_out(self) -> None:
+        assert rows_by_table(decode(received(), DEPTH, received(b"garbage"))) == {}
+        assert rows_by_table([]) == {}
+
+
+class TestLedgerByTable:
+    def test_schemas_and_rows(self) -> None:
+        frames = decode(received(trade(1), trade(2, "ETHUSDT")), DEPTH)
+        ledger = ledger_by_table(frames, LATER)
+        assert list(ledger) == [FRAME_SYMBOLS, FRAMES]
+        for table, (batch,) in ledger.items():
+            assert batch.schema == table.arrow_schema
+            assert set(batch.column("loaded_at").to_pylist()) == {LATER}
+        assert ledger[FRAMES][0].column("frame_id").to_pylist() == ["c1/7/1", "c1/7/9"]
+        symbols = ledger[FRAME_SYMBOLS][0].to_pylist()
+        assert [(row["symbol"], row["frame_id"]) for row in symbols] == [
+            ("BTCUSDT", "c1/7/1"),
+            ("ETHUSDT", "c1/7/1"),
+        ]
+        assert symbols[1]["sum_ids"] == 2
+        assert symbols[1]["sum_quote_quantity"] == Decimal("0.5")
+
+    def test_frames_without_symbols_have_an_entry_only(self) -> None:
+        assert list(ledger_by_table(decode(DEPTH), LATER)) == [FRAMES]
+
+    def test_no_frames(self) -> None:
+        assert ledger_by_table([], LATER) == {}
+
+
+class TestLoadFrames:
+    def test_a_bundle_becomes_one_append_a_table_rows_first(
+        self, step: LoadFrames, writer: Writer
+    ) -> None:
+        for sequence in (1, 2, 3):
+            assert list(step.process(received(trade(sequence), sequence=sequence))) == []
+        assert writer.appends == []
+        step.finish_bundle()
+        assert writer.tables == ["raw.trades", "ops.frame_symbols", "ops.frames"]
+        rows, _, entries = (rows for _, rows in writer.appends)
+        assert [row["trade_id"] for row in rows] == [1, 2, 3]
+        assert [row["sequence"] for row in entries] == [1, 2, 3]
+        assert all(entry["loaded_at"] >= row["loaded_at"] for entry in entries for row in rows)
+
+    def test_a_long_bundle_is_appended_in_between(
+        self, step: LoadFrames, writer: Writer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(load, "MAX_ROWS", 3)
+        for sequence in (1, 2, 3):
+            list(step.process(received(trade(1), trade(2), sequence=sequence)))
+        assert writer.tables.count("raw.trades") == 1
+        step.finish_bundle()
+        assert writer.tables.count("raw.trades") == 2
+        entries = [row["sequence"] for table, rows in writer.appends if table is FRAMES for row in rows]
+        assert entries == [1, 2, 3]
+
+    def test_rejections_are_yielded_at_once(self, step: LoadFrames) -> None:
+        (output,) = step.process(received(trade(1), b"garbage"))
+        assert (output.tag, output.value.reason) == ("rejections", "not_json")
+
+    def test_no_entry_without_acknowledged_rows(self, step: LoadFrames, writer: Writer) -> None:
+        writer.refuses = TRADES
+        list(step.process(received(trade(1))))
+        with pytest.raises(ConnectionError):
+            step.finish_bundle()
+        assert writer.appends == []
+        writer.refuses = None
+        step.start_bundle()  # the runner repeats the bundle
+        list(step.process(received(trade(1))))
+        step.finish_bundle()
+        assert len(writer.appends[0][1]) == 1
+
+    def test_an_empty_bundle(self, step: LoadFrames, writer: Writer) -> None:
+        step.finish_bundle()
+        assert writer.appends == []
+        step.teardown()
+        assert writer.is_closed
+
+
+class TestLoadRejections:
+    def test_a_bundle_is_one_append(self, writer: Writer) -> None:
+        step = LoadRejections("project")
+        step.setup()
+        cause = Rejected(Reason.NOT_A_FRAME, "no zstd")
+        for data in (b"", b"\xff"):
+            step.start_bundle()
+            rejection = reject_message(data, cause, {}, archived_in="gs://b/x", now=NOW)
+            step.process(rejection)
+            step.process(rejection)
+            step.finish_bundle()
+        step.start_bundle()
+        step.finish_bundle()
+        step.teardown()
+        assert writer.tables == [REJECTIONS.full_name] * 2
+        assert [row["payload"] for row in writer.appends[1][1]] == [b"\xff"] * 2
+        assert writer.is_closed

@@ -1,0 +1,77 @@
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_jobs.options import OptionsError, StreamOptions, archive_bucket, check
+
+GOOD = (
+    "--streaming",
+    "--project=test-project",
+    "--subscription=projects/test-project/subscriptions/frames",
+    "--archive=gs://archive",
+)
+
+
+def mistakes(*arguments: str) -> list[str]:
+    with pytest.raises(OptionsError) as caught:
+        check(PipelineOptions(list(arguments)))
+    return str(caught.value).splitlines()
+
+
+def test_good_options() -> None:
+    check(PipelineOptions(list(GOOD)))
+    check(PipelineOptions([*GOOD, "--health_port=8081", "--resume_seconds=0"]))
+
+
+def test_defaults() -> None:
+    options = PipelineOptions(list(GOOD)).view_as(StreamOptions)
+    assert (options.archive_seconds, options.archive_shards) == (60, 1)
+    assert (options.resume_seconds, options.health_port) == (300, None)
+    assert options.dataset_location == "US"
+
+
+def test_all_mistakes_in_one_message() -> None:
+    found = mistakes("--archive_seconds=0", "--archive_shards=1001", "--resume_seconds=-1",
+                     "--health_port=70000", "--archive=s3://b", "--subscription=frames")  # fmt: skip
+    assert found == [
+        "--subscription: expected projects/PROJECT/subscriptions/NAME, was 'frames'",
+        "--archive: expected gs://BUCKET, was 's3://b'",
+        "--project: expected the project of the tables, was nothing",
+        "--archive_seconds: expected 1 to 3600, was 0",
+        "--archive_shards: expected 1 to 1000, was 1001",
+        "--resume_seconds: expected 0 to 604800, was -1",
+        "--health_port: expected 1 to 65535, was 70000",
+        "--streaming: the job reads without end; add --streaming",
+    ]
+
+
+def test_nothing_at_all() -> None:
+    names = [text.split(":")[0] for text in mistakes()]
+    assert names == ["--subscription", "--archive", "--project", "--streaming"]
+
+
+@pytest.mark.parametrize(
+    "subscription",
+    ["", "projects/p/topics/frames", "projects/p/subscriptions/1x", "projects/p/subscriptions/ab"],
+)
+def test_wrong_subscriptions(subscription: str) -> None:
+    (found,) = mistakes(*GOOD, f"--subscription={subscription}")
+    assert found.startswith("--subscription: ")
+
+
+def test_a_health_port_of_0_is_wrong() -> None:
+    (found,) = mistakes(*GOOD, "--health_port=0")
+    assert found == "--health_port: expected 1 to 65535, was 0"
+
+
+@pytest.mark.parametrize(
+    ("archive", "bucket"), [("gs://archive", "archive"), ("gs://my.raw-data_1/", "my.raw-data_1")]
+)
+def test_buckets(archive: str, bucket: str) -> None:
+    options = PipelineOptions([f"--archive={archive}"]).view_as(StreamOptions)
+    assert archive_bucket(options) == bucket
+
+
+@pytest.mark.parametrize("archive", ["archive", "gs://", "gs://Archive", "gs://a", "gs://b/folder"])
+def test_wrong_buckets(archive: str) -> None:
+    with pytest.raises(OptionsError, match="--archive: expected gs://BUCKET"):
+        archive_bucket(PipelineOptions([f"--archive={archive}"]).view_as(StreamOptions))

@@ -1,0 +1,392 @@
+"""The whole collector against the simulated exchange and the embedded Pub/Sub."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from google.cloud import pubsub_v1
+
+from collector.publisher import PubSubPublisher
+from collector.service import Service
+from collector.settings import TRANSPORTS, Settings
+from market_data.frames import Frame, decode_frame, split_lines
+from sandbox.exchange.server import Exchange
+from sandbox.exchange.settings import Settings as ExchangeSettings
+from sandbox.probes import free_ports, get
+from tests.sandbox.pubsub.conformance import ONCE, Line, connected, embedded
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 20.0
+QUIET = {"PYTHONWARNINGS": "ignore::FutureWarning"}  # Google's, on our Python, at import
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with embedded() as address:
+        yield address
+
+
+@pytest.fixture
+def line(address: str) -> Iterator[Line]:
+    """A topic and a subscription of the test's own; the clients find the emulator."""
+    with connected(address) as clients:
+        yield Line(clients)
+
+
+def settings_for(exchange_url: str, line: Line, spool: Path, **changes: Any) -> Settings:
+    base = Settings(
+        ws_url=exchange_url.replace("http", "ws", 1),
+        rest_url=exchange_url,
+        quote_assets=("*",),
+        channels=("trade",),
+        collector_id="c1",
+        frame_age_ms=20,
+        control_totals="full",
+        spool_dir=spool,
+        http_port=free_ports("127.0.0.1", 1)[0],
+        pubsub_project=line.project.split("/")[1],
+        pubsub_topic=line.topic.split("/")[-1],
+    )
+    return replace(base, **changes)
+
+
+def frames_in(line: Line, count: int) -> list[Frame]:
+    """Pull this many distinct frames from the subscription."""
+    frames: dict[str, Frame] = {}
+    deadline = time.monotonic() + SECONDS
+    while len(frames) < count:
+        assert time.monotonic() < deadline, f"{len(frames)} of {count} frames came"
+        received = line.pull(500, wait=5)
+        for item in received:
+            frame = decode_frame(item.message.data)
+            assert item.message.attributes["frame_id"] == frame.header.frame_id
+            assert item.message.attributes["channel"] == frame.header.channel
+            frames[frame.header.frame_id] = frame
+        if received:
+            line.ack(received)
+    return sorted(frames.values(), key=lambda f: (f.header.epoch, f.header.sequence))
+
+
+def ids_of(frames: list[Frame]) -> dict[str, list[int]]:
+    """Return the ids of all trades in the frames, by symbol."""
+    ids: dict[str, list[int]] = defaultdict(list)
+    for frame in frames:
+        if frame.header.channel == "trade":
+            for text in split_lines(frame.body):
+                payload = json.loads(text)["data"]
+                ids[payload["s"]].append(payload["t"])
+    return ids
+
+
+class Bench:
+    """An exchange and a collector that runs against it."""
+
+    def __init__(self, exchange: Exchange, settings: Settings, client: aiohttp.ClientSession) -> None:
+        self.exchange, self.settings, self._client = exchange, settings, client
+        self.stop = asyncio.Event()
+        publisher = PubSubPublisher(settings.pubsub_project, settings.pubsub_topic)
+        self.running = asyncio.create_task(Service(settings, publisher).run(self.stop))
+
+    async def ask(self, path: str) -> dict[str, Any]:
+        """Return the body of one of the collector's own endpoints."""
+        async with self._client.get(f"http://127.0.0.1:{self.settings.http_port}{path}") as answer:
+            return json.loads(await answer.text())  # type: ignore[no-any-return]
+
+    async def sim(self, path: str) -> dict[str, Any]:
+        """Tell or ask the exchange."""
+        method = "GET" if path in ("/sim/totals", "/sim/status") else "POST"
+        async with self._client.request(method, self.exchange.url + path) as answer:
+            return json.loads(await answer.text())  # type: ignore[no-any-return]
+
+    async def wait_for(self, condition: Callable[[dict[str, Any]], bool], path: str) -> dict[str, Any]:
+        """Ask until the answer fulfils the condition, and return it."""
+        async with asyncio.timeout(SECONDS):
+            while True:
+                assert not self.running.done(), self.running
+                with contextlib.suppress(aiohttp.ClientConnectionError):
+                    found = await self.ask(path)
+                    if condition(found):
+                        return found
+                await asyncio.sleep(0.02)
+
+    async def collected(self, lines: int) -> None:
+        await self.wait_for(lambda ledger: ledger["lines"]["published"] >= lines, "/ledger")
+
+    async def healthy(self) -> dict[str, Any]:
+        return await self.wait_for(lambda health: health["status"] == "ok", "/healthz")
+
+    async def quiet(self) -> None:
+        """Let the market sleep and wait until the collector has published all of it."""
+        await self.sim("/sim/pause")
+        sent = (await self.sim("/sim/status"))["sent_messages"]
+        await self.wait_for(
+            lambda ledger: (
+                ledger["messages"].get("trade", 0) >= sent and ledger["frames"]["pending"] == 0
+            ),
+            "/ledger",
+        )
+
+
+@asynccontextmanager
+async def bench(line: Line, spool: Path, **changes: Any) -> AsyncIterator[Bench]:
+    exchange_settings = ExchangeSettings(port=0, symbols=6, rate=800, history_s=60)
+    async with Exchange(exchange_settings) as exchange, aiohttp.ClientSession() as client:
+        it = Bench(exchange, settings_for(exchange.url, line, spool, **changes), client)
+        try:
+            yield it
+        finally:
+            it.stop.set()
+            await it.running
+
+
+async def pulled(line: Line, count: int) -> list[Frame]:
+    return await asyncio.to_thread(frames_in, line, count)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_what_the_exchange_sent_is_what_was_published(
+    line: Line, tmp_path: Path, transport: str
+) -> None:
+    async with bench(line, tmp_path, transport=transport) as it:
+        health = await it.healthy()
+        assert (health["collector"], health["pending_frames"] >= 0) == ("c1", True)
+        assert list(health["connections"]) == ["trade-0"]
+        await it.collected(1000)
+        await it.quiet()
+        totals = (await it.sim("/sim/totals"))["trades"]
+        ledger = await it.ask("/ledger")
+        metrics = await metrics_of(it)
+        it.stop.set()
+        assert await it.running is True
+
+    assert ledger["frames"]["sealed"] == ledger["frames"]["published"]
+    assert metrics["collector_published_frames_total"] >= ledger["frames"]["published"]
+    frames = await pulled(line, ledger["frames"]["published"])
+    sequences = [frame.header.sequence for frame in frames]
+    assert sequences == list(range(1, len(frames) + 1))
+    assert {frame.header.channel for frame in frames} == {"trade", "control"}
+
+    ids = ids_of(frames)
+    assert all(len(found) == len(set(found)) for found in ids.values())
+    assert {
+        symbol: {"count": len(found), "sum_ids": sum(found), "first_id": found[0], "last_id": found[-1]}
+        for symbol, found in ids.items()
+    } == by_symbol(totals, "count", "sum_ids", "first_id", "last_id")
+    names = ("count", "sum_ids", "first_id", "last_id", "sum_quantity", "sum_quote_quantity")
+    assert by_symbol(ledger["symbols"], *names) == by_symbol(totals, *names)
+
+
+def by_symbol(rows: list[dict[str, Any]], *names: str) -> dict[str, dict[str, Decimal]]:
+    """Return some numbers of control totals by symbol, comparable however they are written."""
+    return {row["symbol"]: {name: Decimal(row[name]) for name in names} for row in rows}
+
+
+async def metrics_of(it: Bench) -> dict[str, float]:
+    url = f"http://127.0.0.1:{it.settings.http_port}/metrics"
+    async with aiohttp.ClientSession() as client, client.get(url) as answer:
+        lines = (await answer.text()).splitlines()
+    pairs = (text.rsplit(" ", 1) for text in lines if not text.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+async def test_a_cut_is_followed_by_a_new_connection(line: Line, tmp_path: Path) -> None:
+    async with bench(line, tmp_path) as it:
+        await it.collected(200)
+        assert await it.sim("/sim/cut") == {"connections": 1}
+        health = await it.wait_for(
+            lambda found: found["connections"]["trade-0"]["connects"] == 2, "/healthz"
+        )
+        assert health["connections"]["trade-0"]["last_end"].startswith("code 1006")
+        before = (await it.ask("/ledger"))["lines"]["published"]
+        await it.collected(before + 200)
+        await it.quiet()
+        ledger = await it.ask("/ledger")
+    frames = await pulled(line, ledger["frames"]["published"])
+    assert [frame.header.sequence for frame in frames] == list(range(1, len(frames) + 1))
+    for found in ids_of(frames).values():
+        assert found == sorted(set(found)), "in order, and nothing twice"
+
+
+async def test_the_server_s_notice_makes_each_connection_anew_once(
+    line: Line, tmp_path: Path
+) -> None:
+    async with bench(line, tmp_path, streams_per_connection=2) as it:
+        await it.healthy()
+        await it.collected(200)
+        assert await it.sim("/sim/shutdown-notice") == {"connections": 3}
+        await it.wait_for(
+            lambda found: all(
+                each["connects"] >= 2 and each["is_open"] for each in found["connections"].values()
+            ),
+            "/healthz",
+        )
+        before = (await it.ask("/ledger"))["lines"]["published"]
+        await it.collected(before + 400)
+        connections = (await it.ask("/healthz"))["connections"]
+        assert {each["connects"] for each in connections.values()} == {2}
+
+
+async def test_a_full_spool_holds_the_exchange_back_and_nothing_is_lost(
+    line: Line, tmp_path: Path, address: str
+) -> None:
+    topic = line.topic
+    line.publisher.delete_topic(topic=topic, **ONCE)
+    async with bench(line, tmp_path, spool_max_bytes=20_000) as it:
+        health = await it.wait_for(lambda found: found["is_paused"], "/healthz")
+        assert health["pending_frames"] > 0
+        line.create_topic(topic.split("/")[-1])
+        line.subscription = line.subscribe("again", topic)
+        await it.wait_for(lambda found: not found["is_paused"], "/healthz")
+        await it.collected(500)
+        await it.quiet()
+        ledger = await it.ask("/ledger")
+        totals = (await it.sim("/sim/totals"))["trades"]
+    frames = await pulled(line, ledger["frames"]["published"])
+    assert {symbol: len(set(found)) for symbol, found in ids_of(frames).items()} == {
+        each["symbol"]: each["count"] for each in totals
+    }
+
+
+async def test_a_stop_before_the_exchange_answers(line: Line, tmp_path: Path) -> None:
+    (port,) = free_ports("127.0.0.1", 1)
+    settings = settings_for(f"http://127.0.0.1:{port}", line, tmp_path)
+    stop = asyncio.Event()
+    publisher = PubSubPublisher(settings.pubsub_project, settings.pubsub_topic)
+    running = asyncio.create_task(Service(settings, publisher).run(stop))
+    async with asyncio.timeout(SECONDS), aiohttp.ClientSession() as client:
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectionError):
+                async with client.get(f"http://127.0.0.1:{settings.http_port}/healthz") as answer:
+                    assert (answer.status, (await answer.json())["status"]) == (503, "starting")
+                    break
+            await asyncio.sleep(0.01)
+        stop.set()
+        assert await running is True
+
+
+class TestProcess:
+    """`python -m collector` as a process."""
+
+    def environment(self, settings: Settings, address: str) -> dict[str, str]:
+        return {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("BINANCE_", "COLLECTOR_"))},
+            "BINANCE_WS_URL": settings.ws_url,
+            "BINANCE_REST_URL": settings.rest_url,
+            "BINANCE_QUOTE_ASSETS": "*",
+            "BINANCE_CHANNELS": "trade",
+            "COLLECTOR_ID": "c1",
+            "COLLECTOR_FRAME_AGE_MS": "20",
+            "COLLECTOR_SPOOL_DIR": str(settings.spool_dir),
+            "COLLECTOR_HTTP_PORT": str(settings.http_port),
+            "COLLECTOR_DRAIN_SECONDS": "5",
+            "PUBSUB_PROJECT": settings.pubsub_project,
+            "PUBSUB_TOPIC": settings.pubsub_topic,
+            "PUBSUB_EMULATOR_HOST": address,
+            "NO_PROXY": "127.0.0.1",
+            **QUIET,
+        }
+
+    @contextlib.contextmanager
+    def running(self, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "collector"], cwd=ROOT, env=environment, stderr=output
+            )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait(10)
+
+    async def ledger(
+        self, settings: Settings, condition: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any]:
+        async with asyncio.timeout(SECONDS):
+            while True:
+                with contextlib.suppress(OSError):
+                    url = f"http://127.0.0.1:{settings.http_port}/ledger"
+                    found = json.loads((await asyncio.to_thread(get, url))[1])
+                    if condition(found):
+                        return found  # type: ignore[no-any-return]
+                await asyncio.sleep(0.05)
+
+    def test_wrong_settings_are_all_told_at_once(self) -> None:
+        environment = {
+            **os.environ,
+            **QUIET,
+            "BINANCE_SYMBOLS": "btc/usdt",
+            "COLLECTOR_FRAME_AGE_MS": "0",
+            "COLLECTOR_TRANSPORT": "carrier pigeon",
+            "PUBSUB_PROJECT": "x",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "collector"],
+            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (2, "")
+        names = [text.split(":")[0] for text in done.stderr.splitlines()]
+        assert names == [
+            *("BINANCE_SYMBOLS", "COLLECTOR_TRANSPORT", "COLLECTOR_FRAME_AGE_MS", "PUBSUB_PROJECT"),
+        ]
+
+    async def test_sigterm_drains(self, line: Line, tmp_path: Path, address: str) -> None:
+        async with Exchange(ExchangeSettings(port=0, symbols=4, rate=400, history_s=60)) as exchange:
+            settings = settings_for(exchange.url, line, tmp_path / "spool")
+            log = tmp_path / "log"
+            with self.running(self.environment(settings, address), log) as process:
+                await self.ledger(settings, lambda found: found["lines"]["published"] >= 200)
+                process.send_signal(signal.SIGTERM)
+                assert await asyncio.to_thread(process.wait, SECONDS) == 0, log.read_text()
+        entries = [json.loads(text) for text in log.read_text("utf-8").splitlines()]
+        assert entries[-1]["message"] == "stopped; 0 frames wait in the spool"
+        assert {"time", "severity", "logger", "message"} <= entries[0].keys()
+
+    async def test_kill_9_loses_nothing_that_was_spooled(
+        self, line: Line, tmp_path: Path, address: str
+    ) -> None:
+        topic = line.topic
+        async with Exchange(ExchangeSettings(port=0, symbols=4, rate=400, history_s=60)) as exchange:
+            settings = settings_for(exchange.url, line, tmp_path / "spool")
+            environment = self.environment(settings, address)
+            log = tmp_path / "log"
+            with self.running(environment, log) as process:
+                await self.ledger(settings, lambda found: found["lines"]["published"] >= 200)
+                line.publisher.delete_topic(topic=topic, **ONCE)  # from here on they pile up
+                killed = await self.ledger(settings, lambda f: f["frames"]["pending"] >= 10)
+                process.kill()
+            line.create_topic(topic.split("/")[-1])
+            again = line.subscribe("again", topic)
+            with self.running(environment, log) as process:
+                restarted = await self.ledger(settings, lambda f: f["frames"]["sealed"] >= 3)
+                process.send_signal(signal.SIGTERM)
+                assert await asyncio.to_thread(process.wait, SECONDS) == 0, log.read_text()
+        published = killed["frames"]["published"]
+        first_life = [f.header.sequence for f in await pulled(line, published)]
+        line.subscription = again
+        second_life = await pulled(line, killed["frames"]["pending"] + 3)
+        epochs = {frame.header.epoch for frame in second_life}
+        assert epochs == {killed["epoch"], restarted["epoch"]}
+        left = [f.header.sequence for f in second_life if f.header.epoch == killed["epoch"]]
+        spooled = max(left)
+        assert spooled >= killed["frames"]["spooled"]
+        assert set(first_life) | set(left) == set(range(1, spooled + 1))
+        assert all(
+            symbol["count"] >= old["count"]
+            for symbol, old in zip(restarted["symbols"], killed["symbols"], strict=True)
+        ), "the ledger goes on where it was"

@@ -1,5 +1,7 @@
 # The one door. `make` lists the targets; each sets up first what it needs.
 .DEFAULT_GOAL := help
+# Compiled modules are kept: everything here starts several processes of Python.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo test test-unit test-integration test-e2e check lock bench dbt up down status clean
 
 ifneq (,$(wildcard .env))

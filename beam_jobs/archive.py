@@ -18,6 +18,7 @@ from typing import Any, Final
 import apache_beam as beam
 import msgspec
 from apache_beam.transforms import trigger, window
+from apache_beam.utils.shared import Shared
 from google.cloud import storage
 
 from beam_jobs.frames import ReceivedFrame, unreadable_path
@@ -104,10 +105,11 @@ class WriteObject(beam.DoFn):
     def __init__(self, bucket: str, project: str) -> None:
         self._bucket = bucket
         self._project = project
+        self._shared = Shared()
 
     def setup(self) -> None:
-        """Open the client; it lives as long as the worker."""
-        self._client = storage.Client(project=self._project)
+        """Find the worker's client; one serves all threads and bundles."""
+        self._client = self._shared.acquire(lambda: storage.Client(project=self._project))
 
     def process(self, element: tuple[ArchiveKey, Iterable[ArchivedFrame]]) -> None:
         """Write one object, then its manifest."""
@@ -133,10 +135,11 @@ class WriteUnreadable(beam.DoFn):
     def __init__(self, bucket: str, project: str) -> None:
         self._bucket = bucket
         self._project = project
+        self._shared = Shared()
 
     def setup(self) -> None:
-        """Open the client; it lives as long as the worker."""
-        self._client = storage.Client(project=self._project)
+        """Find the worker's client; one serves all threads and bundles."""
+        self._client = self._shared.acquire(lambda: storage.Client(project=self._project))
 
     def process(self, element: bytes) -> None:
         """Write one message."""

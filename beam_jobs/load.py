@@ -7,21 +7,45 @@ frame that can be queried.
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.utils.shared import Shared
 
 from beam_jobs.frames import REJECTIONS, DecodedFrame, ReceivedFrame, decode_received
 from beam_jobs.storage_write import StorageWriter
-from market_data.records import Rejection
+from market_data.batches import to_arrow
+from market_data.records import FrameSymbol, Rejection
 from market_data.tables import FRAME_SYMBOLS, FRAMES, Table
 from market_data.tables import REJECTIONS as REJECTIONS_TABLE
 
-# Dataflow's bundles may be long: append in between so that memory stays bounded.
-MAX_ROWS: Final = 50_000
+# Rows are sent while the next frames are decoded: small enough to overlap, large enough to pay.
+ROWS_PER_APPEND: Final = 8_000
+# Dataflow's bundles may be long: wait for answers in between, so that memory stays bounded.
+MAX_ROWS: Final = 80_000
+
+
+class WriterPool:
+    """One open StorageWriter a thread, kept over bundles.
+
+    Runners make and set up a DoFn as often as they like, DirectRunner for every bundle; streams
+    that were opened as often would cost more than the rows.
+    """
+
+    def __init__(self, project: str) -> None:
+        self._project = project
+        self._local = threading.local()
+
+    def get(self) -> StorageWriter:
+        """Return this thread's writer."""
+        writer: StorageWriter | None = getattr(self._local, "writer", None)
+        if writer is None:
+            writer = self._local.writer = StorageWriter(self._project)
+        return writer
 
 
 class LoadFrames(beam.DoFn):
@@ -36,38 +60,44 @@ class LoadFrames(beam.DoFn):
 
     def __init__(self, project: str) -> None:
         self._project = project
+        self._shared = Shared()
 
     def setup(self) -> None:
-        """Open the client; it lives as long as the worker."""
-        self._writer = StorageWriter(self._project)
+        """Find the worker's writers."""
+        self._pool = self._shared.acquire(lambda: WriterPool(self._project))
 
     def start_bundle(self) -> None:
-        """Begin with nothing."""
+        """Begin with nothing, whatever a failed bundle has left."""
+        self._writer = self._pool.get()
+        self._writer.discard()
         self._frames: list[DecodedFrame] = []
-        self._rows = 0
+        self._waiting: list[DecodedFrame] = []
 
     def process(self, element: ReceivedFrame) -> Iterator[Any]:
-        """Decode one frame and yield its rejections; its rows wait for the bundle's."""
+        """Decode one frame and yield its rejections; its rows go with its neighbours'."""
         decoded = decode_received(element, datetime.now(UTC))
         self._frames.append(decoded)
-        self._rows += decoded.entry.loaded_rows
+        self._waiting.append(decoded)
         for rejection in decoded.rejections:
             yield beam.pvalue.TaggedOutput(REJECTIONS, rejection)
-        if self._rows >= MAX_ROWS:
-            self._append()
+        if _count_rows(self._waiting) >= ROWS_PER_APPEND:
+            self._send()
+        if _count_rows(self._frames) >= MAX_ROWS:
+            self._finish()
 
     def finish_bundle(self) -> None:
-        """Append what is left."""
-        self._append()
+        """Append what is left and enter the frames into the ledger."""
+        self._finish()
 
-    def teardown(self) -> None:
-        """Close the client."""
-        self._writer.close()
+    def _send(self) -> None:
+        self._writer.send(rows_by_table(self._waiting))
+        self._waiting = []
 
-    def _append(self) -> None:
-        frames, self._frames, self._rows = self._frames, [], 0
-        self._writer.append(rows_by_table(frames))
-        self._writer.append(ledger_by_table(frames, datetime.now(UTC)))
+    def _finish(self) -> None:
+        self._send()
+        self._writer.flush()
+        self._writer.append(ledger_by_table(self._frames, datetime.now(UTC)))
+        self._frames = []
 
 
 class LoadRejections(beam.DoFn):
@@ -79,10 +109,11 @@ class LoadRejections(beam.DoFn):
 
     def __init__(self, project: str) -> None:
         self._project = project
+        self._shared = Shared()
 
     def setup(self) -> None:
-        """Open the client; it lives as long as the worker."""
-        self._writer = StorageWriter(self._project)
+        """Find the worker's writers."""
+        self._pool = self._shared.acquire(lambda: WriterPool(self._project))
 
     def start_bundle(self) -> None:
         """Begin with nothing."""
@@ -95,13 +126,8 @@ class LoadRejections(beam.DoFn):
     def finish_bundle(self) -> None:
         """Append what came."""
         if self._rejections:
-            rows = [dataclasses.asdict(rejection) for rejection in self._rejections]
-            batch = pa.RecordBatch.from_pylist(rows, REJECTIONS_TABLE.arrow_schema)
-            self._writer.append({REJECTIONS_TABLE: [batch]})
-
-    def teardown(self) -> None:
-        """Close the client."""
-        self._writer.close()
+            batch = to_arrow(self._rejections, REJECTIONS_TABLE)
+            self._pool.get().append({REJECTIONS_TABLE: [batch]})
 
 
 def rows_by_table(frames: Sequence[DecodedFrame]) -> dict[Table, list[pa.RecordBatch]]:
@@ -116,29 +142,36 @@ def rows_by_table(frames: Sequence[DecodedFrame]) -> dict[Table, list[pa.RecordB
 def ledger_by_table(
     frames: Sequence[DecodedFrame], loaded_at: datetime
 ) -> dict[Table, list[pa.RecordBatch]]:
-    """Return the ledger's rows of the frames: per symbol first, a frame's own entry last.
+    """Return the ledger's rows of the frames: a frame's own entry, and one a symbol.
 
     Args:
         frames: the frames, whose rows BigQuery has acknowledged.
         loaded_at: the time of that.
     """
+    entries = [dataclasses.replace(frame.entry, loaded_at=loaded_at) for frame in frames]
     symbols = [
-        {
-            "frame_id": frame.entry.frame_id,
-            "market": frame.entry.market,
-            "channel": frame.entry.channel,
-            "loaded_at": loaded_at,
-            **dataclasses.asdict(totals),
-        }
+        FrameSymbol(
+            frame_id=frame.entry.frame_id,
+            market=frame.entry.market,
+            channel=frame.entry.channel,
+            symbol=totals.symbol,
+            first_id=totals.first_id,
+            last_id=totals.last_id,
+            count=totals.count,
+            sum_ids=totals.sum_ids,
+            sum_quantity=totals.sum_quantity,
+            sum_quote_quantity=totals.sum_quote_quantity,
+            loaded_at=loaded_at,
+        )
         for frame in frames
         for totals in frame.totals
     ]
-    entries = [
-        dataclasses.asdict(dataclasses.replace(frame.entry, loaded_at=loaded_at))
-        for frame in frames
-    ]
     return {
-        table: [pa.RecordBatch.from_pylist(rows, table.arrow_schema)]
-        for table, rows in ((FRAME_SYMBOLS, symbols), (FRAMES, entries))
-        if rows
+        table: [to_arrow(records, table)]
+        for table, records in ((FRAME_SYMBOLS, symbols), (FRAMES, entries))
+        if records
     }
+
+
+def _count_rows(frames: Sequence[DecodedFrame]) -> int:
+    return sum(frame.entry.loaded_rows for frame in frames)

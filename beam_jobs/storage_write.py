@@ -22,7 +22,7 @@ from google.cloud.bigquery_storage_v1.services.big_query_write.transports import
     BigQueryWriteGrpcTransport,
 )
 
-from beam_jobs.append_stream import AppendStream
+from beam_jobs.append_stream import Answer, AppendStream
 from market_data.tables import Table
 
 log = logging.getLogger(__name__)
@@ -72,34 +72,48 @@ class StorageWriter:
         self._open_stream = open_stream
         self._client = _client()
         self._streams: dict[Table, AppendStream] = {}
+        self._sent: list[tuple[Table, pa.RecordBatch, Answer]] = []
 
     def append(self, rows: Mapping[Table, Sequence[pa.RecordBatch]]) -> None:
         """Append batches by table and return when BigQuery has acknowledged all of them.
 
-        The tables are written at the same time.
+        Raises:
+            google.api_core.exceptions.GoogleAPICallError: as `flush` does.
+        """
+        self.send(rows)
+        self.flush()
+
+    def send(self, rows: Mapping[Table, Sequence[pa.RecordBatch]]) -> None:
+        """Send batches by table without waiting; `flush` must follow."""
+        for table, batches in rows.items():
+            whole = pa.Table.from_batches(batches, table.arrow_schema).combine_chunks()
+            for batch in whole.to_batches():
+                for part in split_batch(batch, MAX_APPEND_BYTES):
+                    self._sent.append((table, part, self._send(table, part)))
+
+    def flush(self) -> None:
+        """Return when BigQuery has acknowledged everything sent; repeat what failed.
 
         Raises:
             google.api_core.exceptions.GoogleAPICallError: BigQuery refused rows, or was away for
                 all attempts.
         """
-        parts = [
-            (table, part)
-            for table, batches in rows.items()
-            for batch in pa.Table.from_batches(batches, table.arrow_schema)
-            .combine_chunks()
-            .to_batches()
-            for part in split_batch(batch, MAX_APPEND_BYTES)
-        ]
         for attempt, wait in enumerate(_waits(), start=1):
-            failed, error = self._attempt(parts)
+            failed, error = self._receive()
             if error is None:
                 return
             if attempt == ATTEMPTS:
                 raise error
             names = sorted({table.full_name for table, _ in failed})
             log.warning("append to %s, attempt %d: %s", ", ".join(names), attempt, error)
-            parts = failed
             self._sleep(wait)
+            self._sent = [(table, part, self._send(table, part)) for table, part in failed]
+
+    def discard(self) -> None:
+        """Forget what was sent and not acknowledged; its bundle has failed and comes again."""
+        for table in {table for table, _, _ in self._sent}:
+            self._drop(table)
+        self._sent = []
 
     def close(self) -> None:
         """Close the streams and the channel."""
@@ -107,27 +121,32 @@ class StorageWriter:
             self._drop(table)
         self._client.transport.close()
 
-    def _attempt(self, parts: list[_Part]) -> tuple[list[_Part], Exception | None]:
-        """Send all parts, then wait for the answers; return those that failed, and why.
+    def _send(self, table: Table, batch: pa.RecordBatch) -> Answer:
+        return self._stream(table).send(_request(self._path(table), batch))
+
+    def _receive(self) -> tuple[list[_Part], Exception | None]:
+        """Wait for all answers; return the parts that failed and why the first of them did.
 
         Raises:
             google.api_core.exceptions.GoogleAPICallError: a failure that would come again.
         """
-        answers = [
-            self._stream(table).send(_request(self._path(table), batch)) for table, batch in parts
-        ]
+        sent, self._sent = self._sent, []
         failed: list[_Part] = []
         first_error: Exception | None = None
-        for part, answer in zip(parts, answers, strict=True):
-            if any(part[0] == table for table, _ in failed):
-                failed.append(part)  # its stream is gone
+        for table, part, answer in sent:
+            if any(table == other for other, _ in failed):
+                failed.append((table, part))  # its stream is gone
                 continue
             try:
                 answer.result(timeout=APPEND_SECONDS)
             except _TRANSIENT as error:
-                self._drop(part[0])
-                failed.append(part)
+                self._drop(table)
+                failed.append((table, part))
                 first_error = first_error or error
+            except Exception:
+                for other in {other for other, _, _ in sent}:
+                    self._drop(other)  # or its unread answers are taken for those of later rows
+                raise
         return failed, first_error
 
     def _path(self, table: Table) -> str:
@@ -156,12 +175,11 @@ class StorageWriter:
 
 
 def _request(path: str, batch: pa.RecordBatch) -> types.AppendRowsRequest:
-    return types.AppendRowsRequest(
-        write_stream=path,
-        arrow_rows=types.AppendRowsRequest.ArrowData(
-            rows=types.ArrowRecordBatch(serialized_record_batch=batch.serialize().to_pybytes())
-        ),
-    )
+    """Return the request of one batch; set on the plain message, which copies the rows once."""
+    request = types.AppendRowsRequest(write_stream=path)
+    plain = types.AppendRowsRequest.pb(request)
+    plain.arrow_rows.rows.serialized_record_batch = batch.serialize().to_pybytes()
+    return request
 
 
 def split_batch(batch: pa.RecordBatch, max_bytes: int) -> Iterator[pa.RecordBatch]:

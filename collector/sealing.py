@@ -40,6 +40,7 @@ from market_data.rejections import Rejected
 from market_data.totals import totals_by_symbol
 
 _ENVELOPE: Final = b'{"stream":"'
+_NOTICE: Final = "serverShutdown"
 # Key of the id in the payload of the channels whose frames are counted without decoding them.
 _ID_KEYS: Final = {"trade": "t", "aggTrade": "a", "bookTicker": "u"}
 # Streams of 64 full connections; made-up names beyond that are looked up each time.
@@ -110,6 +111,8 @@ class Sealer:
             raise _Unusual
         body = _splice(messages, times)
         channel = self._known(_stream_of(messages[0]))[0]
+        if channel == _NOTICE:
+            raise _Unusual  # the service acts on it
         sealed = Sealed(messages={channel: len(messages)})
         totals = self._check(messages, body, channel)
         self._emit(sealed, channel, body, times, totals)
@@ -241,7 +244,7 @@ def _sort(message: bytes, time: int) -> tuple[str, bytes, dict[str, Any] | None]
     is_one_line = b"\n" not in message
     if is_one_line and message.startswith(_ENVELOPE):
         channel = channel_of(_stream_of(message))
-        control = _parse(message) if channel == "serverShutdown" else None
+        control = _parse(message) if channel == _NOTICE else None
         return channel, b'{"received_at":%d,%b\n' % (time, message[1:]), control
     control = _parse(message)
     if is_one_line and message.startswith(b"{"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import gc
 import logging
 import time
@@ -118,7 +119,7 @@ class Service:
                 f"{settings.ws_url}/stream",
                 transport=transport,
                 limiter=limiter,
-                new_buffer=self._new_buffer,
+                new_buffer=functools.partial(self._new_buffer, shard.name),
                 silence_seconds=settings.silence_seconds,
             )
             for shard in shards
@@ -128,35 +129,37 @@ class Service:
                 group.create_task(connection.run(), name=connection.shard.name)
             group.create_task(self._keep_gate(), name="gate")
 
-    def _new_buffer(self) -> MessageBuffer:
+    def _new_buffer(self, name: str) -> MessageBuffer:
         return MessageBuffer(
-            self._on_full,
+            functools.partial(self._on_full, name),
             max_messages=self._settings.frame_lines,
             max_bytes=self._settings.frame_bytes,
             max_age=self._settings.frame_age_ms / 1000,
         )
 
-    def _on_full(self, messages: list[bytes], times_ns: list[int]) -> None:
-        """Seal a buffer and put its frames into the outbox."""
+    def _on_full(self, name: str, messages: list[bytes], times_ns: list[int]) -> None:
+        """Seal a buffer of the connection `name` and put its frames into the outbox."""
         sealed = self._sealer.seal(messages, times_ns)
         for frame in sealed.frames:
             self._outbox.put(frame)
         self._metrics.messages.update(sealed.messages)
         for control in sealed.controls:
-            self._on_control(control)
+            self._on_control(name, control)
         if self._outbox.is_full:
             self._pause()
 
-    def _on_control(self, control: dict[str, Any]) -> None:
+    def _on_control(self, name: str, control: dict[str, Any]) -> None:
         problem = control_problem(control)
         if problem is not None:
             self._metrics.control_errors += 1
             log.error("the exchange answered %s", problem)
         elif is_server_shutdown(control):
+            # Every connection gets the notice: each follows its own, and once.
             for connection in self._connections:
-                task = asyncio.create_task(connection.reconnect("serverShutdown"))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                if connection.shard.name == name:
+                    task = asyncio.create_task(connection.reconnect("serverShutdown"))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
 
     def _pause(self) -> None:
         if not self._metrics.is_paused:

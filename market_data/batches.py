@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final
@@ -32,6 +33,7 @@ from market_data.layouts import (
 )
 from market_data.records import MarketRecord
 from market_data.rejections import Rejected
+from market_data.tables import Table
 
 NUMERIC: Final = pa.decimal128(38, 9)
 # Ten integer digits and 8 decimals: the product of two has 36 digits and fits 128 bits.
@@ -107,11 +109,12 @@ def _careful(body: bytes, channel: str, layout: Layout | None, origin: Origin) -
                 records.append(decoded)
     if layout is None:
         return batch
-    return Batch(_to_arrow(records, layout), batch.ignored, batch.rejected)
+    return Batch(to_arrow(records, layout.table), batch.ignored, batch.rejected)
 
 
-def _to_arrow(records: list[MarketRecord], layout: Layout) -> pa.RecordBatch:
-    schema = layout.table.arrow_schema
+def to_arrow(records: Sequence[object], table: Table) -> pa.RecordBatch:
+    """Return records of a table's class as an Arrow batch with the table's schema."""
+    schema = table.arrow_schema
     columns = [
         pa.array([getattr(record, column.name) for record in records], column.type)
         for column in schema

@@ -25,3 +25,14 @@ def recorded() -> Path:
     if not RECORDED.is_dir():
         pytest.skip("recorded Binance data is not part of the repository: ../shared/data missing")
     return RECORDED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tiers in order: unit, integration, e2e."""
+
+    def tier(item: pytest.Item) -> int:
+        return 2 * bool(item.get_closest_marker("e2e")) + bool(
+            item.get_closest_marker("integration")
+        )
+
+    items.sort(key=tier)

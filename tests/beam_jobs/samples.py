@@ -58,9 +58,9 @@ def _totals(lines: tuple[bytes, ...]) -> dict[str, HeaderTotals]:
     for text in lines:
         try:
             payload = json.loads(text)["data"]
-        except ValueError:
-            continue
-        ids.setdefault(payload["s"], []).append(payload["t"])
+            ids.setdefault(payload["s"], []).append(payload["t"])
+        except (ValueError, TypeError, KeyError):
+            continue  # made up to be rejected
     return {
         symbol: HeaderTotals(min(found), max(found), len(found), sum(found))
         for symbol, found in ids.items()

@@ -213,9 +213,7 @@ class TestOpenFrames:
             opened = (
                 pipeline
                 | beam.Create(messages)
-                | beam.ParDo(OpenFrames("bucket")).with_outputs(
-                    REJECTIONS, UNREADABLE, main=FRAMES
-                )
+                | beam.ParDo(OpenFrames("bucket")).with_outputs(REJECTIONS, UNREADABLE, main=FRAMES)
             )
             assert_that(
                 opened[FRAMES] | "ids" >> beam.Map(lambda r: r.frame.header.frame_id),

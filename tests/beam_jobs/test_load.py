@@ -1,4 +1,6 @@
-from collections.abc import Sequence
+import pickle
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,7 +10,13 @@ import pytest
 
 from beam_jobs import load
 from beam_jobs.frames import ReceivedFrame, decode_received
-from beam_jobs.load import LoadFrames, LoadRejections, ledger_by_table, rows_by_table
+from beam_jobs.load import (
+    LoadFrames,
+    LoadRejections,
+    WriterPool,
+    ledger_by_table,
+    rows_by_table,
+)
 from beam_jobs.rejections import reject_message
 from market_data.rejections import Reason, Rejected
 from market_data.tables import FRAME_SYMBOLS, FRAMES, REJECTIONS, TRADES, Table
@@ -23,21 +31,30 @@ def decode(*frames: ReceivedFrame) -> list[Any]:
 
 
 class Writer:
-    """Takes appends, or refuses those to one table."""
+    """Acknowledges what is sent when it is flushed, or refuses one table."""
 
     def __init__(self) -> None:
+        self.sent: list[tuple[Table, list[dict[str, Any]]]] = []
         self.appends: list[tuple[Table, list[dict[str, Any]]]] = []
         self.refuses: Table | None = None
-        self.is_closed = False
 
-    def append(self, table: Table, batches: Sequence[pa.RecordBatch]) -> None:
-        if table == self.refuses:
+    def send(self, rows: Mapping[Table, Sequence[pa.RecordBatch]]) -> None:
+        for table, batches in rows.items():
+            found = pa.Table.from_batches(batches, table.arrow_schema)
+            self.sent.append((table, found.to_pylist()))
+
+    def flush(self) -> None:
+        if any(table == self.refuses for table, _ in self.sent):
             raise ConnectionError("BigQuery is away")
-        rows = pa.Table.from_batches(batches, table.arrow_schema)
-        self.appends.append((table, rows.to_pylist()))
+        self.appends += self.sent
+        self.sent = []
 
-    def close(self) -> None:
-        self.is_closed = True
+    def append(self, rows: Mapping[Table, Sequence[pa.RecordBatch]]) -> None:
+        self.send(rows)
+        self.flush()
+
+    def discard(self) -> None:
+        self.sent = []
 
     @property
     def tables(self) -> list[str]:
@@ -73,7 +90,7 @@ class TestLedgerByTable:
     def test_schemas_and_rows(self) -> None:
         frames = decode(received(trade(1), trade(2, "ETHUSDT")), DEPTH)
         ledger = ledger_by_table(frames, LATER)
-        assert list(ledger) == [FRAME_SYMBOLS, FRAMES]
+        assert ledger.keys() == {FRAMES, FRAME_SYMBOLS}
         for table, (batch,) in ledger.items():
             assert batch.schema == table.arrow_schema
             assert set(batch.column("loaded_at").to_pylist()) == {LATER}
@@ -101,23 +118,30 @@ class TestLoadFrames:
             assert list(step.process(received(trade(sequence), sequence=sequence))) == []
         assert writer.appends == []
         step.finish_bundle()
-        assert writer.tables == ["raw.trades", "ops.frame_symbols", "ops.frames"]
-        rows, _, entries = (rows for _, rows in writer.appends)
+        assert writer.tables[0] == "raw.trades"
+        assert sorted(writer.tables[1:]) == ["ops.frame_symbols", "ops.frames"]
+        found = dict(writer.appends)
+        rows, entries = found[TRADES], found[FRAMES]
         assert [row["trade_id"] for row in rows] == [1, 2, 3]
         assert [row["sequence"] for row in entries] == [1, 2, 3]
         assert all(entry["loaded_at"] >= row["loaded_at"] for entry in entries for row in rows)
 
-    def test_a_long_bundle_is_appended_in_between(
+    def test_a_long_bundle_is_sent_and_entered_in_between(
         self, step: LoadFrames, writer: Writer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(load, "MAX_ROWS", 3)
-        for sequence in (1, 2, 3):
+        monkeypatch.setattr(load, "ROWS_PER_APPEND", 4)
+        monkeypatch.setattr(load, "MAX_ROWS", 8)
+        states = []
+        for sequence in range(1, 6):
             list(step.process(received(trade(1), trade(2), sequence=sequence)))
-        assert writer.tables.count("raw.trades") == 1
+            states.append((len(writer.sent), writer.tables.count("ops.frames")))
+        assert states == [(0, 0), (1, 0), (1, 0), (0, 1), (0, 1)]
         step.finish_bundle()
-        assert writer.tables.count("raw.trades") == 2
-        entries = [row["sequence"] for table, rows in writer.appends if table is FRAMES for row in rows]
-        assert entries == [1, 2, 3]
+        assert writer.tables.count("raw.trades") == 3
+        entries = [
+            row["sequence"] for table, rows in writer.appends if table is FRAMES for row in rows
+        ]
+        assert entries == [1, 2, 3, 4, 5]
 
     def test_rejections_are_yielded_at_once(self, step: LoadFrames) -> None:
         (output,) = step.process(received(trade(1), b"garbage"))
@@ -138,8 +162,29 @@ class TestLoadFrames:
     def test_an_empty_bundle(self, step: LoadFrames, writer: Writer) -> None:
         step.finish_bundle()
         assert writer.appends == []
-        step.teardown()
-        assert writer.is_closed
+
+
+class TestWriterPool:
+    def test_a_thread_keeps_its_writer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(load, "StorageWriter", lambda project: Writer())
+        pool = WriterPool("project")
+        assert pool.get() is pool.get()
+        with ThreadPoolExecutor(1) as threads:
+            assert threads.submit(pool.get).result() is not pool.get()
+
+    def test_it_outlives_the_steps_of_a_bundle(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(load, "StorageWriter", lambda project: Writer())
+        step = LoadFrames("project")
+        for _ in range(2):  # as DirectRunner does
+            copy = pickle.loads(pickle.dumps(step))  # noqa: S301 # our own
+            copy.setup()
+            copy.start_bundle()
+            copy.process(received(trade(1)))
+        writers = {id(copy._writer)}
+        other = pickle.loads(pickle.dumps(step))  # noqa: S301 # our own
+        other.setup()
+        other.start_bundle()
+        assert writers == {id(other._writer)}
 
 
 class TestLoadRejections:
@@ -155,7 +200,5 @@ class TestLoadRejections:
             step.finish_bundle()
         step.start_bundle()
         step.finish_bundle()
-        step.teardown()
         assert writer.tables == [REJECTIONS.full_name] * 2
         assert [row["payload"] for row in writer.appends[1][1]] == [b"\xff"] * 2
-        assert writer.is_closed

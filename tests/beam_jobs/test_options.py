@@ -19,7 +19,7 @@ def mistakes(*arguments: str) -> list[str]:
 
 def test_good_options() -> None:
     check(PipelineOptions(list(GOOD)))
-    check(PipelineOptions([*GOOD, "--health_port=8081", "--resume_seconds=0"]))
+    check(PipelineOptions([*GOOD, "--health_port=8081", "--resume_seconds=60"]))
 
 
 def test_defaults() -> None:
@@ -30,18 +30,25 @@ def test_defaults() -> None:
 
 
 def test_all_mistakes_in_one_message() -> None:
-    found = mistakes("--archive_seconds=0", "--archive_shards=1001", "--resume_seconds=-1",
-                     "--health_port=70000", "--archive=s3://b", "--subscription=frames")  # fmt: skip
+    found = mistakes(
+        *("--archive_seconds=0", "--archive_shards=1001", "--resume_seconds=700000"),
+        *("--health_port=70000", "--archive=s3://b", "--subscription=frames"),
+    )
     assert found == [
         "--subscription: expected projects/PROJECT/subscriptions/NAME, was 'frames'",
         "--archive: expected gs://BUCKET, was 's3://b'",
         "--project: expected the project of the tables, was nothing",
         "--archive_seconds: expected 1 to 3600, was 0",
         "--archive_shards: expected 1 to 1000, was 1001",
-        "--resume_seconds: expected 0 to 604800, was -1",
+        "--resume_seconds: expected 0 to 604800, was 700000",
         "--health_port: expected 1 to 65535, was 70000",
         "--streaming: the job reads without end; add --streaming",
     ]
+
+
+def test_a_restart_must_archive_again_what_was_being_gathered() -> None:
+    (found,) = mistakes(*GOOD, "--archive_seconds=61", "--resume_seconds=60")
+    assert found.startswith("--archive_seconds: expected at most --resume_seconds (60), was 61")
 
 
 def test_nothing_at_all() -> None:

@@ -4,11 +4,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from google.api_core import exceptions
-from google.cloud.bigquery_storage_v1.exceptions import StreamClosedError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_jobs import storage_write
+from beam_jobs.frames import decode_received
 from beam_jobs.storage_write import ATTEMPTS, StorageWriter, split_batch
 from market_data.tables import FRAMES, TRADES, Table
 from tests.beam_jobs.samples import NOW, received, trade
@@ -16,57 +16,56 @@ from tests.beam_jobs.samples import NOW, received, trade
 PROJECT = "test-project"
 
 
-class Answer:
-    """A future that has ended."""
-
-    def __init__(self, error: Exception | None) -> None:
-        self._error = error
-
-    def result(self, timeout: float) -> None:
-        assert timeout == storage_write.APPEND_SECONDS
-        if self._error is not None:
-            raise self._error
-
-
 class Service:
-    """BigQuery at the seam: fails as the script says, then takes everything."""
+    """BigQuery at the seam: refuses what the script says, per table, then takes everything."""
 
-    def __init__(self, *errors: Exception) -> None:
-        self._errors = list(errors)
+    def __init__(self, **errors: list[Exception]) -> None:
+        self.errors = errors
         self.opened: list[str] = []
         self.closed: list[str] = []
         self.appended: list[tuple[str, pa.RecordBatch]] = []
         self.requests = 0
-        self.fails_when_sending = False
 
     def open_stream(self, _client: Any, template: Any) -> "Stream":
         self.opened.append(template.write_stream)
-        schema = pa.ipc.read_schema(pa.py_buffer(template.arrow_rows.writer_schema.serialized_schema))
-        return Stream(self, template.write_stream, schema)
+        schema = template.arrow_rows.writer_schema.serialized_schema
+        return Stream(self, template.write_stream, pa.ipc.read_schema(pa.py_buffer(schema)))
 
-    def next_error(self) -> Exception | None:
-        self.requests += 1
-        return self._errors.pop(0) if self._errors else None
+    def ids(self) -> list[int]:
+        """Return the trade ids that were acknowledged."""
+        return [
+            trade_id
+            for name, batch in self.appended
+            if name == path(TRADES)
+            for trade_id in batch.column("trade_id").to_pylist()
+        ]
 
 
 class Stream:
+    """Answers requests in their order, as AppendStream does."""
+
     def __init__(self, service: Service, name: str, schema: pa.Schema) -> None:
         self._service, self._name, self._schema = service, name, schema
+        self._requests: list[Any] = []
 
-    def send(self, request: Any) -> Answer:
+    def send(self, request: Any) -> "Stream":
         assert request.write_stream == self._name
-        error = self._service.next_error()
-        if error is None:
-            data = request.arrow_rows.rows.serialized_record_batch
-            batch = pa.ipc.read_record_batch(pa.py_buffer(data), self._schema)
-            self._service.appended.append((self._name, batch))
-        elif self._service.fails_when_sending:
-            raise error
-        return Answer(error)
+        self._requests.append(request)
+        return self
+
+    def result(self, timeout: float) -> None:
+        assert timeout == storage_write.APPEND_SECONDS
+        self._service.requests += 1
+        request = self._requests.pop(0)
+        errors = self._service.errors.get(self._name.split("/")[3])
+        if errors:
+            raise errors.pop(0)
+        data = request.arrow_rows.rows.serialized_record_batch
+        batch = pa.ipc.read_record_batch(pa.py_buffer(data), self._schema)
+        self._service.appended.append((self._name, batch))
 
     def close(self) -> None:
         self._service.closed.append(self._name)
-        raise StreamClosedError("Cannot close again when the connection is already closed.")
 
 
 @pytest.fixture
@@ -89,20 +88,23 @@ def make(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Iterator[Any]:
 
 
 def trades(*numbers: int) -> pa.RecordBatch:
-    from beam_jobs.frames import decode_received
-
     return decode_received(received(*[trade(number) for number in numbers]), NOW).rows
+
+
+def an_entry() -> pa.RecordBatch:
+    schema = FRAMES.arrow_schema
+    return pa.RecordBatch.from_arrays([pa.nulls(1, field.type) for field in schema], schema=schema)
 
 
 def path(table: Table) -> str:
     return f"projects/{PROJECT}/datasets/{table.dataset}/tables/{table.name}/streams/_default"
 
 
-def test_batches_of_a_bundle_go_in_one_append(make: Any) -> None:
+def test_batches_of_a_table_go_in_one_append(make: Any) -> None:
     service = Service()
-    make(service).append(TRADES, [trades(1, 2), trades(3)])
-    ((name, batch),) = service.appended
-    assert name == path(TRADES)
+    make(service).append({TRADES: [trades(1, 2), trades(3)], FRAMES: [an_entry()]})
+    (name, batch), (other, _) = service.appended
+    assert (name, other) == (path(TRADES), path(FRAMES))
     assert batch.schema == TRADES.arrow_schema
     assert batch.column("trade_id").to_pylist() == [1, 2, 3]
 
@@ -111,10 +113,22 @@ def test_a_table_has_one_stream(make: Any) -> None:
     service = Service()
     writer = make(service)
     for number in range(3):
-        writer.append(TRADES, [trades(number)])
-    writer.append(FRAMES, [pa.RecordBatch.from_pylist([], FRAMES.arrow_schema)])
+        writer.append({TRADES: [trades(number)]})
+    writer.append({})
     assert service.opened == [path(TRADES)]
-    assert len(service.appended) == 3
+    assert service.ids() == [0, 1, 2]
+
+
+def test_what_is_sent_is_waited_for_by_flush(make: Any) -> None:
+    service = Service()
+    writer = make(service)
+    writer.send({TRADES: [trades(1)]})
+    writer.send({TRADES: [trades(2)]})
+    assert service.appended == []
+    writer.flush()
+    assert service.ids() == [1, 2]
+    writer.flush()
+    assert service.requests == 2
 
 
 @pytest.mark.parametrize(
@@ -126,24 +140,41 @@ def test_a_table_has_one_stream(make: Any) -> None:
         exceptions.ServiceUnavailable("away"),
         exceptions.Unknown("There was a problem opening the stream."),
         exceptions.Cancelled("cut"),
-        StreamClosedError("closed"),
         TimeoutError(),
         ConnectionError("reset"),
     ],
     ids=lambda error: type(error).__name__,
 )
-@pytest.mark.parametrize("is_sending", [False, True])
 def test_what_may_pass_is_repeated_on_a_new_stream(
-    make: Any, waits: list[float], error: Exception, is_sending: bool
+    make: Any, waits: list[float], error: Exception
 ) -> None:
-    service = Service(error, error)
-    service.fails_when_sending = is_sending
-    make(service).append(TRADES, [trades(1)])
-    assert len(service.appended) == 1
+    service = Service(raw=[error, error])
+    make(service).append({TRADES: [trades(1)]})
+    assert service.ids() == [1]
     assert service.opened == [path(TRADES)] * 3
     assert service.closed == [path(TRADES)] * 2
     assert len(waits) == 2
     assert 0.1 <= waits[0] <= 0.2 <= waits[1] <= 0.4
+
+
+def test_what_was_sent_behind_a_failure_is_repeated_and_what_was_before_is_not(make: Any) -> None:
+    service = Service()
+    writer = make(service)
+    writer.send({TRADES: [trades(1)]})
+    writer.flush()
+    service.errors["raw"] = [exceptions.Aborted("idle")]
+    writer.send({TRADES: [trades(2)]})
+    writer.send({TRADES: [trades(3)]})
+    writer.flush()
+    assert service.ids() == [1, 2, 3]
+
+
+def test_a_failure_of_one_table_leaves_the_others_alone(make: Any) -> None:
+    service = Service(raw=[exceptions.Aborted("idle")])
+    writer = make(service)
+    writer.append({FRAMES: [an_entry()], TRADES: [trades(1)]})
+    assert service.opened == [path(FRAMES), path(TRADES), path(TRADES)]
+    assert len(service.appended) == 2
 
 
 @pytest.mark.parametrize(
@@ -157,43 +188,50 @@ def test_what_may_pass_is_repeated_on_a_new_stream(
     ids=lambda error: type(error).__name__,
 )
 def test_anything_else_stops(make: Any, waits: list[float], error: Exception) -> None:
-    service = Service(error)
+    service = Service(raw=[error])
     with pytest.raises(type(error)):
-        make(service).append(TRADES, [trades(1)])
+        make(service).append({TRADES: [trades(1)]})
     assert (service.requests, waits) == (1, [])
 
 
+def test_answers_that_nobody_waited_for_are_not_taken_for_later_ones(make: Any) -> None:
+    service = Service(raw=[exceptions.NotFound("no such table")])
+    writer = make(service)
+    with pytest.raises(exceptions.NotFound):
+        writer.append({TRADES: [trades(1), trades(2)], FRAMES: [an_entry()]})
+    writer.discard()
+    writer.append({FRAMES: [an_entry()], TRADES: [trades(3)]})
+    assert service.opened == [path(TRADES), path(FRAMES), path(FRAMES), path(TRADES)]
+    assert service.ids() == [3]
+
+
+def test_what_is_discarded_is_not_appended(make: Any) -> None:
+    service = Service()
+    writer = make(service)
+    writer.send({TRADES: [trades(1)]})
+    writer.discard()
+    writer.append({TRADES: [trades(2)]})
+    assert service.closed == [path(TRADES)]
+    assert service.ids() == [2]
+
+
 def test_gives_up_after_some_attempts(make: Any, waits: list[float]) -> None:
-    service = Service(*[exceptions.ServiceUnavailable("away")] * 100)
+    service = Service(raw=[exceptions.ServiceUnavailable("away")] * 100)
     writer = make(service)
     with pytest.raises(exceptions.ServiceUnavailable):
-        writer.append(TRADES, [trades(1)])
+        writer.append({TRADES: [trades(1)]})
     assert service.requests == ATTEMPTS
     assert len(waits) == ATTEMPTS - 1
     assert waits == sorted(waits)
     assert max(waits) <= 10
 
 
-def test_a_failure_of_one_table_leaves_the_others_open(make: Any) -> None:
-    service = Service()
-    writer = make(service)
-    entry = pa.RecordBatch.from_arrays(
-        [pa.nulls(1, field.type) for field in FRAMES.arrow_schema], schema=FRAMES.arrow_schema
-    )
-    writer.append(FRAMES, [entry])
-    service._errors.append(exceptions.Aborted("idle"))
-    writer.append(TRADES, [trades(1)])
-    writer.append(FRAMES, [entry])
-    assert service.opened == [path(FRAMES), path(TRADES), path(TRADES)]
-
-
 def test_what_is_too_large_goes_in_parts(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage_write, "MAX_APPEND_BYTES", 2000)
     service = Service()
-    make(service).append(TRADES, [trades(*range(50)), trades(*range(50, 60))])
+    make(service).append({TRADES: [trades(*range(50)), trades(*range(50, 60))]})
     assert len(service.appended) > 3
-    ids = [i for _, batch in service.appended for i in batch.column("trade_id").to_pylist()]
-    assert ids == list(range(60))
+    assert service.ids() == list(range(60))
 
 
 class TestSplitBatch:

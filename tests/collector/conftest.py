@@ -1,4 +1,4 @@
-"""Which event loop the collector's tests run on: the one it runs on in production, or a fast one."""
+"""Which event loop the collector's tests run on: production's, or one whose clock jumps."""
 
 import asyncio
 from collections.abc import Callable, Mapping

@@ -15,7 +15,11 @@ from tests.collector.test_spool import MESSAGE
 
 def frames(count: int) -> list[SealedFrame]:
     sealer = Sealer(market="spot", collector="c1", epoch=1, with_quantities=False)
-    return [f for i in range(count) for f in sealer.seal([MESSAGE % i], [1_770_000_000_000_000_000]).frames]
+    return [
+        f
+        for i in range(count)
+        for f in sealer.seal([MESSAGE % i], [1_770_000_000_000_000_000]).frames
+    ]
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -133,6 +133,13 @@ def test_control_messages_are_handed_over() -> None:
     assert sealed.controls == [{"code": 3, "msg": "Invalid JSON"}]
 
 
+def test_a_notice_is_handed_over_also_when_nothing_else_came() -> None:
+    notice = {"stream": "!serverShutdown", "data": {"e": "serverShutdown", "E": 1}}
+    (frame,), sealed = seal([envelope(notice["stream"], notice["data"])])
+    assert sealed.controls == [notice]
+    assert frame.header.channel == "serverShutdown"
+
+
 def test_two_messages_in_one_are_not_taken_for_two() -> None:
     double = trade(1) + b"\n" + trade(2)
     frames, _ = seal([double])

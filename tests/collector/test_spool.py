@@ -14,7 +14,11 @@ MESSAGE = (
 
 def frames(*ids: int) -> list[SealedFrame]:
     sealer = Sealer(market="spot", collector="c1", epoch=ids[0], with_quantities=True)
-    return [frame for i in ids for frame in sealer.seal([MESSAGE % i], [1_770_000_000_000_000_000]).frames]
+    return [
+        frame
+        for i in ids
+        for frame in sealer.seal([MESSAGE % i], [1_770_000_000_000_000_000]).frames
+    ]
 
 
 def test_frames_come_back_in_order_after_a_restart(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ async def stay(connection: ServerConnection) -> None:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(SECONDS):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 # nobody tells us
             await asyncio.sleep(0.002)
 
 
@@ -295,7 +295,7 @@ class TestConnect:
         port = taken.sockets[0].getsockname()[1]
         taken.close()
         await taken.wait_closed()
-        with pytest.raises(ConnectError, match="refused|Connect call failed"):
+        with pytest.raises(ConnectError, match=r"refused|Connect call failed"):
             await transport.connect(f"ws://127.0.0.1:{port}/stream", print)
 
     async def test_the_handshake_is_refused(self, transport: Transport) -> None:
@@ -325,7 +325,7 @@ class TestConnect:
     ) -> None:
         set_limit(transport, monkeypatch, CONNECT_SECONDS=0.05)
         async with raw_server(lambda _reader, _writer: None) as url, asyncio.timeout(SECONDS):
-            with pytest.raises(ConnectError, match="(?i)time"):
+            with pytest.raises(ConnectError, match=r"(?i)time"):
                 await transport.connect(url, print)
 
     @pytest.mark.parametrize("url", ["ws://", "http://127.0.0.1/"])

@@ -159,7 +159,9 @@ def pubsub(logs: Path) -> Iterator[PubSub]:
         yield it
 
 
-@pytest.fixture(scope="session", params=[embedded_pubsub, google_pubsub], ids=["embedded", "google"])
+@pytest.fixture(
+    scope="session", params=[embedded_pubsub, google_pubsub], ids=["embedded", "google"]
+)
 def each_pubsub(request: pytest.FixtureRequest, logs: Path) -> Iterator[PubSub]:
     """The embedded Pub/Sub, then Google's emulator where it is present."""
     with request.param(logs) as it:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from collector.scan import PREFIX, scan_runs
+from collector.runs import LINE_START, scan_runs
 from market_data.batches import decode_batch
 from market_data.channels import CONTROL, channel_of, symbol_of
 from market_data.decode import Origin
@@ -229,7 +229,7 @@ def _splice(messages: Sequence[bytes], times: list[int]) -> bytes:
 
     Numbers and slices are made a column at a time: half the cost of formatting line by line.
     """
-    pieces = [PREFIX, b"", b',"stream":"', b"", b"\n"] * len(messages)
+    pieces = [LINE_START, b"", b',"stream":"', b"", b"\n"] * len(messages)
     pieces[1::5] = msgspec.json.encode(times)[1:-1].split(b",")
     pieces[3::5] = [message[len(_ENVELOPE) :] for message in messages]
     return b"".join(pieces)

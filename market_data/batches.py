@@ -1,10 +1,8 @@
 """Batches: a frame's lines to one exact Arrow batch, without a Python object per value.
 
-The fast way decodes all lines in one call and casts whole columns. It takes only lines whose
-every key is where Binance puts it: each decoded line has each required key and a colon behind it,
-so the body has exactly lines x keys colons only when no key is repeated or added. Whatever is
-unusual sends the frame the careful way, line by line through `market_data.decode`, so that a
-bad line never costs its neighbours and both ways give the same rows (a property test holds it).
+The fast way checks the whole body against the layout's template and reads columns off it. What
+does not fit goes the careful way, line by line through `market_data.decode`, so that a bad line
+never costs its neighbours and both ways give the same rows (a property test holds it).
 """
 
 from __future__ import annotations
@@ -13,27 +11,29 @@ import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
-import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from market_data.decode import Ignored, Origin, check_event, check_symbol, check_text, decode_line
-from market_data.frames import count_bytes, split_lines
+from market_data.channels import channel_of
+from market_data.decode import Ignored, Origin, check_symbol, decode_line
+from market_data.frames import split_lines
 from market_data.layouts import (
     EARLIEST_US,
     LATEST_US,
     LAYOUTS,
     MICROSECONDS_FROM,
-    Field,
     Kind,
     Layout,
 )
 from market_data.records import MarketRecord
 from market_data.rejections import Rejected
+from market_data.scan import Positions, Scan, Unusual
 from market_data.tables import Table
+from market_data.template import RECEIVED_AT, STREAM, SYMBOL, template_of
 
 NUMERIC: Final = pa.decimal128(38, 9)
 # Ten integer digits and 8 decimals: the product of two has 36 digits and fits 128 bits.
@@ -41,8 +41,7 @@ _FACTOR: Final = pa.decimal128(18, 8)
 _TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
 
 
-class _Unusual(Exception):
-    """The body holds something that the fast way does not take."""
+Places = dict[str, tuple[Positions, Positions]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +86,8 @@ def decode_batch(body: bytes, channel: str, origin: Origin) -> Batch:
     if layout is not None and body:
         try:
             return Batch(_fast(body, layout, origin))
-        except (_Unusual, msgspec.MsgspecError, UnicodeDecodeError, pa.ArrowException, Rejected):
+        except (Unusual, Rejected, pa.ArrowException):
             pass  # the careful way finds out what it is, and where
-        except OverflowError:
-            pass  # an integer beyond 64 bits
     return _careful(body, channel, layout, origin)
 
 
@@ -123,88 +120,90 @@ def to_arrow(records: Sequence[object], table: Table) -> pa.RecordBatch:
 
 
 def _fast(body: bytes, layout: Layout, origin: Origin) -> pa.RecordBatch:
-    count = count_bytes(body, b"\n")
-    if count_bytes(body, b":") != count * layout.key_count:
-        raise _Unusual
-    lines = _decoder(layout).decode_lines(body)
-    if len(lines) != count:
-        raise _Unusual
-    payloads = [line.data for line in lines]
-    inners = payloads if layout.nested is None else list(map(attrgetter(layout.nested), payloads))
-    symbols = _symbols(lines, payloads, layout)
+    template = template_of(layout)
+    if template is None:
+        raise Unusual
+    scan = Scan(body)
+    places = template.locate(scan)
+    count = len(places[RECEIVED_AT][0])
     columns: dict[str, pa.Array] = {
         "market": pa.repeat(origin.market, count),
-        "symbol": symbols,
-        "received_at": _times([line.received_at for line in lines], is_ours=True),
         "source": pa.repeat(origin.source, count),
         "collector": pa.repeat(origin.collector, count),
         "frame_id": pa.repeat(origin.frame_id, count),
         "loaded_at": pa.repeat(pa.scalar(origin.loaded_at, _TIMESTAMP), count),
+        "symbol": _symbols(scan, places, layout),
+        "received_at": _times(scan.integers(*places[RECEIVED_AT]), is_ours=True),
     }
-    for objects, fields in ((inners, layout.fields), (payloads, layout.outer_fields)):
-        for part in fields:
-            columns[part.column] = _column(list(map(attrgetter(part.key), objects)), part)
+    for slot in template.slots:
+        if slot.column not in columns and slot.column != STREAM:
+            columns[slot.column] = _column(scan, places[slot.column], slot.kind)
     if layout.quantity_columns is not None:
         columns["quote_quantity"] = _products(columns["price"], columns["quantity"])
     schema = layout.table.arrow_schema
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def _symbols(lines: list[Any], payloads: list[Any], layout: Layout) -> pa.Array:
-    symbols = [payload.s for payload in payloads]
-    for stream, symbol in set(zip([line.stream for line in lines], symbols, strict=True)):
-        if not stream.endswith(f"@{layout.channel}") and layout.channel != "kline":
-            raise _Unusual
-        if layout.channel == "kline" and ("@kline_" not in stream or stream.count("@") != 1):
-            raise _Unusual
-        check_symbol(symbol, stream)
-    if layout.event is not None:
-        for event in {payload.e for payload in payloads}:
-            check_event(event, layout)
-    return pa.array(symbols, pa.string())
+def _symbols(scan: Scan, places: Places, layout: Layout) -> pa.Array:
+    """Return the payloads' symbols; each must belong to its line's stream."""
+    coded = []
+    for column in (STREAM, SYMBOL):
+        texts, gathered = scan.texts(*places[column])
+        if ((gathered == ord('"')) | (gathered == ord("\\"))).any():
+            raise Unusual
+        texts.validate(full=True)
+        coded.append(texts.dictionary_encode())
+    streams, symbols = coded
+    stream_names, symbol_names = streams.dictionary.to_pylist(), symbols.dictionary.to_pylist()
+    pairs = streams.indices.to_numpy().astype("i8") * len(symbol_names)
+    for pair in np.unique(pairs + symbols.indices.to_numpy()).tolist():
+        stream, symbol = divmod(pair, len(symbol_names))
+        if _channel_of_pair(stream_names[stream], symbol_names[symbol]) != layout.channel:
+            raise Unusual
+    return symbols.cast(pa.string())
 
 
-def _column(values: list[Any], part: Field) -> pa.Array:
-    match part.kind:
-        case Kind.ID | Kind.ID_OR_NONE:
-            return _ids(values, lowest=0 if part.kind is Kind.ID else -1)
+@functools.lru_cache(maxsize=65_536)
+def _channel_of_pair(stream: str, symbol: str) -> str:
+    """Return the stream's channel; remembered, for the pairs are few and always the same.
+
+    Raises:
+        Rejected: the symbol is none, or not the stream's.
+    """
+    check_symbol(symbol, stream)
+    return channel_of(stream)
+
+
+def _column(scan: Scan, place: tuple[Positions, Positions], kind: Kind) -> pa.Array:
+    match kind:
+        case Kind.ID:
+            return pa.array(scan.integers(*place))
         case Kind.TIME:
-            return _times(values)
+            return _times(scan.integers(*place))
         case Kind.POSITIVE | Kind.DECIMAL:
-            return _decimals(values, is_positive=part.kind is Kind.POSITIVE)
+            return _decimals(scan, place, is_positive=kind is Kind.POSITIVE)
         case Kind.FLAG:
-            return pa.array(values, pa.bool_())
-        case Kind.TEXT:
-            for value in set(values):
-                check_text(value, part.key)
-            return pa.array(values, pa.string())
+            return pa.array(scan.flags(*place))
+        case Kind.ID_OR_NONE | Kind.TEXT:
+            raise Unusual
 
 
-def _ids(values: list[int], lowest: int) -> pa.Array:
-    if min(values) < lowest:
-        raise _Unusual
-    return pa.array(values, pa.int64())
+def _times(values: npt.NDArray[np.int64], *, is_ours: bool = False) -> pa.Array:
+    if not is_ours and values.max() < MICROSECONDS_FROM:
+        values = values * 1000
+    if values.min() < EARLIEST_US or values.max() >= LATEST_US:
+        raise Unusual
+    return pa.array(values).cast(_TIMESTAMP)
 
 
-def _times(values: list[int], *, is_ours: bool = False) -> pa.Array:
-    lowest, highest = min(values), max(values)
-    array = pa.array(values, pa.int64())
-    if not is_ours and highest < MICROSECONDS_FROM:
-        lowest, highest = lowest * 1000, highest * 1000
-        array = pc.multiply(array, 1000)
-    if lowest < EARLIEST_US or highest >= LATEST_US:
-        raise _Unusual
-    return array.cast(_TIMESTAMP)
-
-
-def _decimals(values: list[str], *, is_positive: bool) -> pa.Array:
-    text = pa.array(values, pa.string())
+def _decimals(scan: Scan, place: tuple[Positions, Positions], *, is_positive: bool) -> pa.Array:
+    texts, gathered = scan.texts(*place)
     # Arrow also reads signs and exponents, Binance sends neither.
-    if pc.any(pc.match_substring_regex(text, "[^0-9.]")).as_py():
-        raise _Unusual
-    array = text.cast(NUMERIC)
+    if (((gathered < ord("0")) | (gathered > ord("9"))) & (gathered != ord("."))).any():
+        raise Unusual
+    array = texts.cast(NUMERIC)
     if is_positive and pc.min(array).as_py() <= 0:
-        raise _Unusual
+        raise Unusual
     return array
 
 
@@ -212,32 +211,3 @@ def _products(prices: pa.Array, quantities: pa.Array) -> pa.Array:
     """Return price x quantity truncated to 8 decimals, as `numbers.quote_quantity` does."""
     exact = pc.multiply(prices.cast(_FACTOR), quantities.cast(_FACTOR))
     return pc.round(exact, ndigits=8, round_mode="towards_zero").cast(NUMERIC)
-
-
-@functools.cache
-def _decoder(layout: Layout) -> msgspec.json.Decoder[Any]:
-    """Build the decoder of a layout's canonical lines, every key required."""
-    types: dict[Kind, Any] = {
-        Kind.ID: int,
-        Kind.ID_OR_NONE: int,
-        Kind.TIME: int,
-        Kind.POSITIVE: str,
-        Kind.DECIMAL: str,
-        Kind.FLAG: bool,
-        Kind.TEXT: str,
-    }
-    inner: list[tuple[str, Any]] = [(part.key, types[part.kind]) for part in layout.fields]
-    inner += [(key, Any) for key in layout.unread_keys]
-    outer: list[tuple[str, Any]] = [("s", str)]
-    outer += [(part.key, types[part.kind]) for part in layout.outer_fields]
-    if layout.event is not None:
-        outer.append(("e", str))
-    if layout.nested is None:
-        outer += inner
-    else:
-        outer.append((layout.nested, msgspec.defstruct("Inner", inner, gc=False)))
-    payload = msgspec.defstruct("Payload", outer, gc=False)
-    line = msgspec.defstruct(
-        "Line", [("received_at", int), ("stream", str), ("data", payload)], gc=False
-    )
-    return msgspec.json.Decoder(line)

@@ -47,7 +47,8 @@ class Layout:
         nested: key of the object that holds the fields; None when the payload itself does.
         fields: the keys read from that object.
         outer_fields: the keys read from the payload around it.
-        unread_keys: keys that a canonical message also has and that no column needs.
+        order: the payload's keys in the order in which Binance writes them; empty where messages
+            are rare or nested, and are decoded line by line.
         id_column: column whose values identify a row within its symbol, for control totals.
         quantity_columns: quantity and quote quantity columns, for control totals.
     """
@@ -58,22 +59,9 @@ class Layout:
     nested: str | None
     fields: tuple[Field, ...]
     outer_fields: tuple[Field, ...] = ()
-    unread_keys: tuple[str, ...] = ()
+    order: str = ""
     id_column: str = ""
     quantity_columns: tuple[str, str] | None = None
-
-    @property
-    def all_fields(self) -> tuple[Field, ...]:
-        """Every field, wherever it is read."""
-        return self.fields + self.outer_fields
-
-    @property
-    def key_count(self) -> int:
-        """Number of keys in a canonical line: envelope, payload and nested object."""
-        envelope = ("received_at", "stream", "data")
-        payload = (() if self.event is None else ("e",)) + ("s",)
-        nested = () if self.nested is None else (self.nested,)
-        return sum(map(len, (envelope, payload, nested, self.all_fields, self.unread_keys)))
 
 
 TRADE: Final = Layout(
@@ -89,7 +77,7 @@ TRADE: Final = Layout(
         Field("traded_at", "T", Kind.TIME),
         Field("event_at", "E", Kind.TIME),
     ),
-    unread_keys=("M",),
+    order="eEstpqTmM",
     id_column="trade_id",
     quantity_columns=("quantity", "quote_quantity"),
 )
@@ -109,7 +97,7 @@ AGG_TRADE: Final = Layout(
         Field("traded_at", "T", Kind.TIME),
         Field("event_at", "E", Kind.TIME),
     ),
-    unread_keys=("M",),
+    order="eEsapqflTmM",
     id_column="agg_trade_id",
 )
 
@@ -136,7 +124,6 @@ KLINE: Final = Layout(
         Field("is_closed", "x", Kind.FLAG),
     ),
     outer_fields=(Field("event_at", "E", Kind.TIME),),
-    unread_keys=("s", "B"),
     id_column="event_at",
 )
 
@@ -152,6 +139,7 @@ BOOK_TICKER: Final = Layout(
         Field("ask_price", "a", Kind.DECIMAL),
         Field("ask_quantity", "A", Kind.DECIMAL),
     ),
+    order="usbBaA",
     id_column="update_id",
 )
 

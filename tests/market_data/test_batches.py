@@ -58,6 +58,9 @@ odd_values = st.sampled_from(
 
 
 def to_line(channel: str, payload: dict, received_at: object = 1_770_000_000_000_000) -> bytes:
+    """Write a message as Binance does: keys in its order, nothing between them."""
+    order = [key for key in LAYOUTS[channel].order if key in payload]
+    payload = {key: payload[key] for key in order} | payload
     symbol = payload.get("s")
     stream = f"{str(symbol).lower()}@{SUFFIX.get(channel, channel)}"
     envelope = {"received_at": received_at, "stream": stream, "data": payload}
@@ -71,7 +74,7 @@ def odd_lines(draw: st.DrawFn, channel: str) -> bytes:
     payload = draw(payloads[channel])
     inner = payload["k"] if channel == "kline" and draw(flags) else payload
     key = draw(st.sampled_from(sorted(inner)))
-    match draw(st.integers(0, 7)):
+    match draw(st.integers(0, 8)):
         case 0:
             inner[key] = draw(odd_values)
         case 1:
@@ -89,8 +92,12 @@ def odd_lines(draw: st.DrawFn, channel: str) -> bytes:
             line = bytearray(to_line(channel, payload))
             line[draw(st.integers(0, len(line) - 1))] = draw(st.sampled_from(b'\0\xff":{}x1'))
             return bytes(line)
-        case _:
+        case 7:
             return to_line(channel, payload, draw(odd_values))
+        case _:
+            good = json.loads(to_line(channel, payload))
+            members = draw(st.permutations(sorted(good["data"].items())))
+            return json.dumps(good | {"data": dict(members)}, separators=(",", ":")).encode()
     return to_line(channel, payload)
 
 
@@ -141,7 +148,7 @@ def test_fast_and_careful_agree(body: tuple[str, list[bytes]]) -> None:
     ] == rejected
 
 
-@pytest.mark.parametrize("channel", sorted(LAYOUTS))
+@pytest.mark.parametrize("channel", ["aggTrade", "bookTicker", "trade"])
 def test_good_messages_take_the_fast_way(channel: str, monkeypatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("the careful way was taken")
@@ -151,15 +158,13 @@ def test_good_messages_take_the_fast_way(channel: str, monkeypatch) -> None:
     @given(st.lists(payloads[channel], min_size=1, max_size=4))
     def check(good: list[dict]) -> None:
         for payload in good:
-            for name in "Tt" if channel == "kline" else "TE":
-                target = payload.get("k", payload)
-                if name in target and channel != "bookTicker" and name != "t":
-                    target[name] = 1_770_000_000_000
-            if channel == "kline":
-                payload["E"] = payload["k"]["t"] = 1_770_000_000_000
-            for name in ("p", "q"):
-                if name in payload:
-                    payload[name] = "1.00000000"
+            for name in set(payload) & set("TE"):
+                payload[name] = 1_770_000_000_000
+            for name in set(payload) & set("pq"):
+                payload[name] = "1.00000000"
+            for name, value in payload.items():
+                if type(value) is int:
+                    payload[name] = value % 10**18
         body = b"".join(to_line(channel, payload) + b"\n" for payload in good)
         batch = decode_batch(body, channel, ORIGIN)
         assert batch.rows is not None

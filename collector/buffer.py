@@ -22,6 +22,8 @@ class MessageBuffer:
 
     __slots__ = (
         "_bytes",
+        "_keep_message",
+        "_keep_time",
         "_loop",
         "_max_age",
         "_max_bytes",
@@ -50,21 +52,17 @@ class MessageBuffer:
         self._now_ns = now_ns
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._messages: list[bytes] = []
-        self._times: list[int] = []
-        self._bytes = 0
+        self._start()
         self.last_received = self._loop.time()
 
     def append(self, message: bytes) -> None:
         """Take a message as it was received."""
-        received = self._now_ns()
-        messages = self._messages
-        if not messages:
-            self._timer = self._loop.call_later(self._max_age, self.flush)
-        messages.append(message)
-        self._times.append(received)
+        self._keep_time(self._now_ns())
+        self._keep_message(message)
         self._bytes += len(message)
-        if len(messages) >= self._max_messages or self._bytes >= self._max_bytes:
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._max_age, self.flush)
+        if self._bytes >= self._max_bytes or len(self._times) >= self._max_messages:
             self.flush()
 
     def flush(self) -> None:
@@ -76,5 +74,13 @@ class MessageBuffer:
             return
         self.last_received = self._loop.time()
         messages, times = self._messages, self._times
-        self._messages, self._times, self._bytes = [], [], 0
+        self._start()
         self._on_full(messages, times)
+
+    def _start(self) -> None:
+        """Begin with nothing; the lists' methods are looked up once and not per message."""
+        self._messages: list[bytes] = []
+        self._times: list[int] = []
+        self._bytes = 0
+        self._keep_message = self._messages.append
+        self._keep_time = self._times.append

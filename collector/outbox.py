@@ -8,6 +8,7 @@ repeated from the spool with back-off; nothing is removed before its acknowledge
 from __future__ import annotations
 
 import collections
+import contextlib
 import logging
 import queue
 import random
@@ -29,6 +30,11 @@ MAX_WAITING: Final = 256
 # Frames handed to the publisher and not acknowledged; the rest wait on disk.
 MAX_IN_FLIGHT: Final = 512
 _READ_AT_ONCE: Final = 64
+# Commits are this far apart at least: under load one makes several frames durable, and a frame
+# that comes alone does not wait.
+_COMMIT_SECONDS: Final = 0.02
+# How long the thread sleeps when nothing happens; retries are looked at that often.
+_IDLE_SECONDS: Final = 0.2
 
 
 class Publisher(Protocol):
@@ -76,6 +82,7 @@ class Outbox:
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stop_at: float | None = None
         self._retry_at = 0.0
+        self._committed_at = 0.0
         self._waits = self._new_backoff()
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
@@ -146,11 +153,13 @@ class Outbox:
     def _wait(self) -> None:
         """Wait until there is something to do; a wake-up stands for all that happened before."""
         try:
-            self._wake.get(timeout=0.2)
-            while True:
-                self._wake.get_nowait()
+            self._wake.get(timeout=_IDLE_SECONDS)
         except queue.Empty:
             return
+        time.sleep(max(0.0, self._committed_at + _COMMIT_SECONDS - time.monotonic()))
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._wake.get_nowait()
 
     def _commit(self) -> bool:
         """Make durable what arrived and forget what was acknowledged."""
@@ -158,6 +167,7 @@ class Outbox:
         acknowledged = [self._acknowledged.popleft() for _ in range(len(self._acknowledged))]
         if not arrived and not acknowledged:
             return True
+        self._committed_at = time.monotonic()
         try:
             self._spool.commit(arrived, acknowledged)
         except SpoolError:

@@ -7,12 +7,12 @@ anything else the answer is None, and the caller looks line by line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from market_data.frames import HeaderTotals
 from market_data.scan import Positions, Scan, Unusual, Words
 
 # What a line begins with; the time and the message's own `"stream":"…","data":…` follow.
@@ -23,17 +23,7 @@ _STREAM, _DATA = 1, 2
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """The ids of one stream in a frame."""
-
-    first_id: int
-    last_id: int
-    count: int
-    sum_ids: int
-
-
-def scan_runs(body: bytes, key: str) -> dict[str, Run] | None:
+def scan_runs(body: bytes, key: str) -> dict[str, HeaderTotals] | None:
     """Return the runs of ids by stream name, None when the lines are not of one shape.
 
     Args:
@@ -66,7 +56,7 @@ def _ids(scan: Scan, colons: Positions, key: bytes) -> Positions:
     raise Unusual
 
 
-def _group(names: Words, ids: npt.NDArray[np.int64]) -> dict[str, Run] | None:
+def _group(names: Words, ids: npt.NDArray[np.int64]) -> dict[str, HeaderTotals] | None:
     """Return the run of each name; None in the unheard-of case that two names hash alike."""
     hashes = np.zeros(len(names), np.uint64)
     for column in range(names.shape[1]):
@@ -85,6 +75,6 @@ def _group(names: Words, ids: npt.NDArray[np.int64]) -> dict[str, Run] | None:
         np.add.reduceat(ids, starts).tolist(),
     ]
     return {
-        name.tobytes().rstrip(b"\0").decode("utf-8", "replace"): Run(*values)
+        name.tobytes().rstrip(b"\0").decode("utf-8", "replace"): HeaderTotals(*values)
         for name, values in zip(names[starts], zip(*columns, strict=True), strict=True)
     }

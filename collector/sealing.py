@@ -107,7 +107,7 @@ class Sealer:
             return self._seal_sorted(messages, times)
 
     def _seal_uniform(self, messages: Sequence[bytes], times: list[int]) -> Sealed:
-        if {message[:11] for message in messages} != {_ENVELOPE}:
+        if {message[: len(_ENVELOPE)] for message in messages} != {_ENVELOPE}:
             raise _Unusual
         body = _splice(messages, times)
         channel = self._known(_stream_of(messages[0]))[0]
@@ -173,18 +173,20 @@ class Sealer:
         Raises:
             _Unusual: a line is not, or has a newline in it.
         """
-        if count_bytes(body, b"\n") != len(messages):
-            raise _Unusual
         runs = scan_runs(body, _ID_KEYS[channel]) if channel in _ID_KEYS else None
-        streams = {_stream_of(message) for message in messages} if runs is None else runs.keys()
+        if runs is None:
+            streams = {_stream_of(message) for message in messages}
+            lines = count_bytes(body, b"\n")
+        else:
+            streams = set(runs)
+            lines = sum(run.count for run in runs.values())
+        if lines != len(messages):
+            raise _Unusual
         if any(self._known(stream)[0] != channel for stream in streams):
             raise _Unusual
         if runs is None or (self._with_quantities and channel == "trade"):
             return None
-        return {
-            self._known(stream)[1]: HeaderTotals(run.first_id, run.last_id, run.count, run.sum_ids)
-            for stream, run in runs.items()
-        }
+        return {self._known(stream)[1]: totals for stream, totals in runs.items()}
 
     def _count_decoded(self, body: bytes, channel: str) -> dict[str, HeaderTotals]:
         """Count the lines that decode; the others become rejections downstream."""

@@ -9,12 +9,15 @@ Not thread-safe: the outbox's thread owns it.
 
 from __future__ import annotations
 
+import copy
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from collector.sealing import SealedFrame
 from market_data.frames import FrameHeader, HeaderTotals
@@ -168,8 +171,14 @@ class Spool:
         for header in headers:
             for symbol, totals in header.symbols.items():
                 key = (header.market, header.channel, symbol)
-                old = touched.get(key) or self.ledger.get(key)
-                touched[key] = _added(key, totals, old)
+                position = touched.get(key)
+                if position is None:
+                    old = self.ledger.get(key)
+                    if old is None:
+                        touched[key] = Position(*key, *msgspec.structs.astuple(totals))
+                        continue
+                    position = touched[key] = copy.copy(old)
+                _add_totals(position, totals)
         return touched
 
     def _read_ledger(self) -> dict[_Key, Position]:
@@ -191,27 +200,13 @@ class Spool:
         return ledger
 
 
-def _added(key: _Key, totals: HeaderTotals, old: Position | None) -> Position:
-    """Return the position of `key` after `totals` on top of `old`."""
-    if old is None:
-        return Position(
-            *key,
-            totals.first_id,
-            totals.last_id,
-            totals.count,
-            totals.sum_ids,
-            totals.sum_quantity,
-            totals.sum_quote_quantity,
-        )
-    return Position(
-        *key,
-        min(old.first_id, totals.first_id),
-        max(old.last_id, totals.last_id),
-        old.count + totals.count,
-        old.sum_ids + totals.sum_ids,
-        _add(old.sum_quantity, totals.sum_quantity),
-        _add(old.sum_quote_quantity, totals.sum_quote_quantity),
-    )
+def _add_totals(position: Position, totals: HeaderTotals) -> None:
+    position.first_id = min(position.first_id, totals.first_id)
+    position.last_id = max(position.last_id, totals.last_id)
+    position.count += totals.count
+    position.sum_ids += totals.sum_ids
+    position.sum_quantity = _add(position.sum_quantity, totals.sum_quantity)
+    position.sum_quote_quantity = _add(position.sum_quote_quantity, totals.sum_quote_quantity)
 
 
 def _add(total: Decimal | None, value: Decimal | None) -> Decimal | None:

@@ -107,8 +107,10 @@ def encode_frame(frame: Frame, level: int = LEVEL) -> bytes:
 
     The zstd frame carries its content's checksum, so a flipped bit is found when decoding.
     """
+    header = _ENCODER.encode(frame.header) + b"\n"
     compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
-    return compressor.compress(_ENCODER.encode(frame.header) + b"\n" + frame.body)
+    stream = compressor.compressobj(size=len(header) + len(frame.body))
+    return b"".join((stream.compress(header), stream.compress(frame.body), stream.flush()))
 
 
 def decode_frame(data: bytes) -> Frame:

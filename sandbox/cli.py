@@ -21,6 +21,7 @@ from sandbox.settings import (
     EXCHANGES,
     PORTS_SETTING,
     PUBSUB_CHOICES,
+    TABLE_PLACES,
     TRANSPORTS,
     Ports,
     Settings,
@@ -254,6 +255,7 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     add("--pubsub", dest="SANDBOX_PUBSUB", choices=PUBSUB_CHOICES)
     add("--exchange", dest="SANDBOX_EXCHANGE", choices=EXCHANGES)
     add("--transport", dest="SANDBOX_TRANSPORT", choices=TRANSPORTS)
+    add("--tables", dest="SANDBOX_TABLES", choices=TABLE_PLACES, help="default: memory")
     add("--symbols", dest="SANDBOX_SYMBOLS", help="as in BTCUSDT,ETHUSDT; default: all")
     add("--channels", dest="SANDBOX_CHANNELS", help="as in trade,kline_1m")
     add("--market-size", dest="SANDBOX_MARKET_SIZE", help="simulated symbols; default: 50")

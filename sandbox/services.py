@@ -20,6 +20,7 @@ from sandbox.probes import all_of, get, grpc_probe, http_probe
 from sandbox.pubsub.google import find_google_emulator
 from sandbox.settings import (
     BUCKET,
+    DISK,
     HOST,
     JOB_SUBSCRIPTION,
     LIVE,
@@ -182,7 +183,11 @@ def _bigquery(settings: Settings, base: Mapping[str, str]) -> Service:
             *("--home", str(settings.home / BIGQUERY_HOME), "--project", PROJECT),
             *("--rest-port", str(port.number), "--grpc-port", str(grpc_port.number)),
             *("--gcs-root", str(settings.home / GCS_FOLDER)),
-            *("--data-dir", str(settings.home / BIGQUERY_FOLDER)),
+            *(
+                ("--data-dir", str(settings.home / BIGQUERY_FOLDER))
+                if settings.tables == DISK
+                else ()
+            ),
         ),
         environment=base,
         probe=all_of(

@@ -28,6 +28,9 @@ SIMULATED, RECORDING, LIVE = "simulated", "recording", "live"
 EXCHANGES: Final = (SIMULATED, RECORDING, LIVE)
 PUBSUB_CHOICES: Final = ("auto", "google", "embedded")
 TRANSPORTS: Final = ("websockets", "picows")
+MEMORY: Final = "memory"
+DISK: Final = "disk"
+TABLE_PLACES: Final = (MEMORY, DISK)
 
 # Market data only, no account (binance-protocol, section 1 and REST "General API Information").
 LIVE_WS_URL: Final = "wss://data-stream.binance.vision"
@@ -74,6 +77,8 @@ class Settings:
         pubsub: auto (Google's emulator when found), google or embedded.
         exchange: simulated, recording or live.
         transport: the collector's websocket client.
+        tables: where BigQuery's tables are: memory, or disk, which keeps them over `down` and `up`
+            and bounds the memory, at half the speed.
         symbols: symbols to follow; empty means all that the exchange offers, but for live, where
             a few busy ones are the default.
         market_size: number of symbols in the simulated market.
@@ -90,6 +95,7 @@ class Settings:
     pubsub: str = "auto"
     exchange: str = SIMULATED
     transport: str = "websockets"
+    tables: str = MEMORY
     symbols: tuple[str, ...] = ()
     market_size: int = 50
     channels: tuple[str, ...] = ("trade", "aggTrade", "bookTicker", "kline_1m")
@@ -258,6 +264,7 @@ _FIELDS: Final = {
     "SANDBOX_PUBSUB": "pubsub",
     "SANDBOX_EXCHANGE": "exchange",
     "SANDBOX_TRANSPORT": "transport",
+    "SANDBOX_TABLES": "tables",
     "SANDBOX_SYMBOLS": "symbols",
     "SANDBOX_MARKET_SIZE": "market_size",
     "SANDBOX_CHANNELS": "channels",
@@ -356,6 +363,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "pubsub": _one_of(*PUBSUB_CHOICES),
     "exchange": _one_of(*EXCHANGES),
     "transport": _one_of(*TRANSPORTS),
+    "tables": _one_of(*TABLE_PLACES),
     "symbols": _names,
     "channels": _names,
     "market_size": _count,

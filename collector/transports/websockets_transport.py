@@ -1,14 +1,19 @@
-"""The default transport: the `websockets` library."""
+"""The default transport: the `websockets` library.
+
+Messages are taken where the library has parsed them, before its queue: the queue and the task
+switch behind it would cost as much again as the parsing, and the collector wants a callback.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import Final
+import functools
+from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as ws_connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Event
 
 from collector.transports import (
     CLOSE_SECONDS,
@@ -19,8 +24,7 @@ from collector.transports import (
     OnMessage,
 )
 
-# Messages that wait in the library before it stops reading from the socket.
-_QUEUE: Final = (1024, 256)
+_DATA: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
 async def connect(url: str, on_message: OnMessage) -> WebsocketsLink:
@@ -28,9 +32,10 @@ async def connect(url: str, on_message: OnMessage) -> WebsocketsLink:
     try:
         connection = await ws_connect(
             url,
+            # A factory will do, the library's documentation says so; its type asks for a class.
+            create_connection=functools.partial(_Connection, on_message),  # type: ignore[arg-type]
             compression=None,
             max_size=MAX_MESSAGE_BYTES,
-            max_queue=_QUEUE,
             open_timeout=CONNECT_SECONDS,
             close_timeout=CLOSE_SECONDS,
             ping_interval=None,  # Binance pings; ours would count against its message limit
@@ -38,17 +43,34 @@ async def connect(url: str, on_message: OnMessage) -> WebsocketsLink:
         )
     except (OSError, WebSocketException, TimeoutError) as error:
         raise ConnectError(f"{type(error).__name__}: {error}") from error
-    return WebsocketsLink(connection, on_message)
+    return WebsocketsLink(connection)
+
+
+class _Connection(ClientConnection):
+    """The library's connection, which hands messages to a callback instead of its queue."""
+
+    def __init__(self, on_message: OnMessage, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._on_message = on_message
+        self._fragments: list[bytes] = []
+
+    def process_event(self, event: Event) -> None:
+        if type(event) is not Frame or event.opcode not in _DATA:
+            super().process_event(event)
+        elif event.fin and not self._fragments:
+            self._on_message(bytes(event.data))
+        else:  # the library has checked the order of fragments, and their size together
+            self._fragments.append(bytes(event.data))
+            if event.fin:
+                message, self._fragments = b"".join(self._fragments), []
+                self._on_message(message)
 
 
 class WebsocketsLink:
     """An open connection of the `websockets` library."""
 
-    def __init__(self, connection: ClientConnection, on_message: Callable[[bytes], None]) -> None:
+    def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
-        self._on_message = on_message
-        self._may_read = asyncio.Event()
-        self._may_read.set()
 
     async def send(self, text: str) -> None:
         """Send a text message."""
@@ -58,27 +80,23 @@ class WebsocketsLink:
             return  # read() reports how it ended
 
     async def read(self) -> Closed:
-        """Deliver messages until the connection has ended."""
-        receive, on_message, may_read = self._connection.recv, self._on_message, self._may_read
-        try:
-            while True:
-                if not may_read.is_set():
-                    await may_read.wait()
-                on_message(await receive(decode=False))
-        except ConnectionClosed as closed:
-            if closed.rcvd is None:
-                return Closed(1006, str(closed))
-            return Closed(closed.rcvd.code, closed.rcvd.reason)
+        """Wait until the connection has ended; messages arrive by callback."""
+        await self._connection.wait_closed()
+        protocol = self._connection.protocol
+        if protocol.close_rcvd is None:
+            return Closed(1006, str(protocol.close_exc))
+        return Closed(protocol.close_rcvd.code, protocol.close_rcvd.reason)
 
     def pause(self) -> None:
-        """Stop delivering; the library stops reading when its queue is full."""
-        self._may_read.clear()
+        """Stop reading from the socket."""
+        self._connection.transport.pause_reading()
 
     def resume(self) -> None:
-        """Deliver again."""
-        self._may_read.set()
+        """Read again."""
+        self._connection.transport.resume_reading()
 
     async def close(self) -> None:
         """Close the connection."""
-        self._may_read.set()
+        if not self._connection.transport.is_closing():
+            self.resume()
         await self._connection.close()

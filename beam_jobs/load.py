@@ -19,6 +19,7 @@ from apache_beam.utils.shared import Shared
 from beam_jobs.frames import REJECTIONS, DecodedFrame, ReceivedFrame, decode_received
 from beam_jobs.storage_write import StorageWriter
 from market_data.batches import to_arrow
+from market_data.memory import keep_freed_memory
 from market_data.records import FrameSymbol, Rejection
 from market_data.tables import FRAME_SYMBOLS, FRAMES, Table
 from market_data.tables import REJECTIONS as REJECTIONS_TABLE
@@ -37,6 +38,7 @@ class WriterPool:
     """
 
     def __init__(self, project: str) -> None:
+        keep_freed_memory()  # once a worker, before its first frame
         self._project = project
         self._local = threading.local()
 

@@ -27,6 +27,7 @@ from collector.sealing import Sealer, warm_up
 from collector.settings import Settings
 from collector.spool import Spool, SpooledFrame
 from collector.transports import load_transport
+from market_data.memory import keep_freed_memory
 
 
 class _Sink:
@@ -44,6 +45,7 @@ class _Sink:
 async def _receive(url: str, transport: str, messages: int, totals: str) -> dict[str, float]:
     """Receive, seal and spool so many messages and return how long it took."""
     settings = Settings()
+    keep_freed_memory()
     warm_up()
     gc.freeze()
     with tempfile.TemporaryDirectory() as folder:

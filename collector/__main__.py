@@ -20,6 +20,7 @@ from collector.selection import SelectionError
 from collector.service import Service
 from collector.settings import Settings, SettingsError, describe, read_settings
 from collector.spool import SpoolError
+from market_data.memory import keep_freed_memory
 
 log = logging.getLogger("collector")
 
@@ -32,6 +33,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     configure_logs(settings.log_level)
+    keep_freed_memory()
     log.info("starting with %s", describe(settings))
     try:
         return uvloop.run(_run(settings))

@@ -41,6 +41,10 @@ class SymbolTotals:
     sum_quote_quantity: Decimal | None
 
 
+_TOTALS: Final = (
+    *("symbol", "id_min", "id_max", "id_count", "id_sum"),
+    *("quantity_sum", "quote_quantity_sum"),
+)
 _INT64: Final = 2**63
 # Above this a sum could leave 128 bits before we look at it.
 _DECIMAL128: Final = Decimal(10) ** 29
@@ -64,17 +68,24 @@ def totals_by_symbol(rows: pa.RecordBatch, layout: Layout) -> tuple[SymbolTotals
     if not _sums_fit(columns):
         return _totals_in_python(columns)
     grouped = pa.table(columns).group_by("symbol").aggregate(aggregates).sort_by("symbol")
+    nothing = [None] * grouped.num_rows
     return tuple(
         SymbolTotals(
-            symbol=row["symbol"],
-            first_id=row["id_min"],
-            last_id=row["id_max"],
-            count=row["id_count"],
-            sum_ids=Decimal(row["id_sum"]),
-            sum_quantity=row.get("quantity_sum"),
-            sum_quote_quantity=row.get("quote_quantity_sum"),
+            symbol=symbol,
+            first_id=first_id,
+            last_id=last_id,
+            count=count,
+            sum_ids=Decimal(sum_ids),
+            sum_quantity=sum_quantity,
+            sum_quote_quantity=sum_quote_quantity,
         )
-        for row in grouped.to_pylist()
+        for symbol, first_id, last_id, count, sum_ids, sum_quantity, sum_quote_quantity in zip(
+            *(
+                grouped[name].to_pylist() if name in grouped.column_names else nothing
+                for name in _TOTALS
+            ),
+            strict=True,
+        )
     )
 
 

@@ -7,7 +7,7 @@ switch behind it would cost as much again as the parsing, and the collector want
 from __future__ import annotations
 
 import functools
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as ws_connect
@@ -43,7 +43,7 @@ async def connect(url: str, on_message: OnMessage) -> WebsocketsLink:
         )
     except (OSError, WebSocketException, TimeoutError) as error:
         raise ConnectError(f"{type(error).__name__}: {error}") from error
-    return WebsocketsLink(connection)
+    return WebsocketsLink(cast(_Connection, connection))
 
 
 class _Connection(ClientConnection):
@@ -53,23 +53,33 @@ class _Connection(ClientConnection):
         super().__init__(*arguments, **options)
         self._on_message = on_message
         self._fragments: list[bytes] = []
+        self.failure: Exception | None = None
 
     def process_event(self, event: Event) -> None:
         if type(event) is not Frame or event.opcode not in _DATA:
             super().process_event(event)
-        elif event.fin and not self._fragments:
-            self._on_message(bytes(event.data))
-        else:  # the library has checked the order of fragments, and their size together
-            self._fragments.append(bytes(event.data))
-            if event.fin:
-                message, self._fragments = b"".join(self._fragments), []
-                self._on_message(message)
+            return
+        try:
+            if event.fin and not self._fragments:
+                self._on_message(bytes(event.data))
+            else:
+                self._take_fragment(event)
+        except Exception as error:  # a mistake of ours; the loop would only log it
+            self.failure = error
+            self.transport.abort()
+
+    def _take_fragment(self, frame: Frame) -> None:
+        """Join fragments; the library has checked their order, and their size together."""
+        self._fragments.append(bytes(frame.data))
+        if frame.fin:
+            message, self._fragments = b"".join(self._fragments), []
+            self._on_message(message)
 
 
 class WebsocketsLink:
     """An open connection of the `websockets` library."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: _Connection) -> None:
         self._connection = connection
 
     async def send(self, text: str) -> None:
@@ -82,6 +92,8 @@ class WebsocketsLink:
     async def read(self) -> Closed:
         """Wait until the connection has ended; messages arrive by callback."""
         await self._connection.wait_closed()
+        if self._connection.failure is not None:
+            raise self._connection.failure
         protocol = self._connection.protocol
         if protocol.close_rcvd is None:
             return Closed(1006, str(protocol.close_exc))

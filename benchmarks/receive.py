@@ -95,11 +95,43 @@ async def _receive(url: str, transport: str, messages: int, totals: str) -> dict
     }
 
 
+async def _receive_bare(url: str, transport: str, messages: int) -> dict[str, float]:
+    """Only receive so many messages: what the transport alone costs on this machine."""
+    started, count, done = 0.0, 0, asyncio.Event()
+
+    def on_message(_: bytes) -> None:
+        nonlocal started, count
+        started = started or time.perf_counter()
+        count += 1
+        if count >= messages:
+            done.set()
+
+    streams = tuple(json.loads(os.environ["BENCH_STREAMS"]))
+    link = await load_transport(transport).connect(f"{url}/stream", on_message)
+    reading = asyncio.create_task(link.read())
+    cpu = time.process_time()
+    for message in subscribe_messages(streams):
+        await link.send(message)
+    await asyncio.wait_for(done.wait(), 300)
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    await link.close()
+    await reading
+    return {
+        "messages": count,
+        "seconds": seconds,
+        "per_second": count / seconds,
+        "cpu_us_per_message": cpu / count * 1e6,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
 def measure(messages: int) -> list[dict[str, object]]:
-    """Measure both transports, and what full control totals cost."""
+    """Measure both transports bare and with everything, and what full control totals cost."""
     rows = []
     for transport, totals, count in (
+        ("websockets", "bare", messages // 3),
         ("websockets", "ids", messages // 3),
+        ("picows", "bare", messages),
         ("picows", "ids", messages),
         ("picows", "full", messages // 3),
     ):
@@ -114,4 +146,8 @@ def measure(messages: int) -> list[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(uvloop.run(_receive(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]))))
+    _url, _transport, _messages, _totals = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+    if _totals == "bare":
+        print(json.dumps(uvloop.run(_receive_bare(_url, _transport, _messages))))
+    else:
+        print(json.dumps(uvloop.run(_receive(_url, _transport, _messages, _totals))))

@@ -41,7 +41,7 @@ select reason, count(*) as present from `{project}.raw.rejections` group by reas
 """
 _CANDLES_SQL: Final = "select count(*) as present from `{project}.marts.ohlcv_1m`"
 _LATEST_SQL: Final = """
-select symbol, opened_at, open, high, low, close, volume, trades
+select symbol, unix_micros(opened_at) as opened_us, open, high, low, close, volume, trades
 from `{project}.marts.ohlcv_1m`
 qualify row_number() over (partition by symbol order by opened_at desc) = 1
 order by quote_volume desc limit {limit}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 
@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from market_data.decode import from_microseconds
 from sandbox.progress import Progress
 from sandbox.state import State
 
@@ -119,7 +120,7 @@ def _candles(progress: Progress) -> Table:
     for name in ("symbol", "minute", "open", "high", "low", "close", "volume", "trades"):
         table.add_column(name, justify="left" if name in ("symbol", "minute") else "right")
     for row in progress.latest:
-        opened_at = datetime.fromtimestamp(float(row["opened_at"] or 0), UTC)
+        opened_at = from_microseconds(int(row["opened_us"] or 0))
         prices = [_trim(row[name]) for name in ("open", "high", "low", "close", "volume")]
         table.add_row(row["symbol"], f"{opened_at:%H:%M}", *prices, row["trades"])
     return table

@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
+from market_data.decode import to_microseconds
 from sandbox.progress import Progress
 from sandbox.state import READY, ServiceStatus, State
 from sandbox.view import PLAIN_SECONDS, View, plain_line, stages
@@ -22,7 +23,7 @@ PROGRESS = Progress(
     latest=(
         {
             "symbol": "BTCUSDT",
-            "opened_at": str(NOW.timestamp()),
+            "opened_us": str(to_microseconds(NOW)),
             "open": "61000.10000000",
             "high": "61000.2",
             "low": "61000",

@@ -94,8 +94,8 @@ class ArchiveFrames(beam.PTransform):
         )
 
 
-class WriteObject(beam.DoFn):
-    """Write a group of frames and its manifest.
+class _WriteToArchive(beam.DoFn):
+    """A step that writes to the archive's bucket.
 
     Args:
         bucket: bucket of the archive.
@@ -110,6 +110,10 @@ class WriteObject(beam.DoFn):
     def setup(self) -> None:
         """Find the worker's client; one serves all threads and bundles."""
         self._client = self._shared.acquire(lambda: storage.Client(project=self._project))
+
+
+class WriteObject(_WriteToArchive):
+    """Write a group of frames and its manifest."""
 
     def process(self, element: tuple[ArchiveKey, Iterable[ArchivedFrame]]) -> None:
         """Write one object, then its manifest."""
@@ -124,22 +128,8 @@ class WriteObject(beam.DoFn):
         )
 
 
-class WriteUnreadable(beam.DoFn):
-    """Write messages that are no frame, whole, under the digest of their bytes.
-
-    Args:
-        bucket: bucket of the archive.
-        project: project of the storage client.
-    """
-
-    def __init__(self, bucket: str, project: str) -> None:
-        self._bucket = bucket
-        self._project = project
-        self._shared = Shared()
-
-    def setup(self) -> None:
-        """Find the worker's client; one serves all threads and bundles."""
-        self._client = self._shared.acquire(lambda: storage.Client(project=self._project))
+class WriteUnreadable(_WriteToArchive):
+    """Write messages that are no frame, whole, under the digest of their bytes."""
 
     def process(self, element: bytes) -> None:
         """Write one message."""

@@ -50,11 +50,8 @@ class WriterPool:
         return writer
 
 
-class LoadFrames(beam.DoFn):
-    """Decode frames to Arrow and append their rows and ledger entries.
-
-    Outputs:
-        rejections: Rejection, one a line or frame that can't be used.
+class _Load(beam.DoFn):
+    """A step that appends to tables.
 
     Args:
         project: project of the tables.
@@ -67,6 +64,14 @@ class LoadFrames(beam.DoFn):
     def setup(self) -> None:
         """Find the worker's writers."""
         self._pool = self._shared.acquire(lambda: WriterPool(self._project))
+
+
+class LoadFrames(_Load):
+    """Decode frames to Arrow and append their rows and ledger entries.
+
+    Outputs:
+        rejections: Rejection, one a line or frame that can't be used.
+    """
 
     def start_bundle(self) -> None:
         """Begin with nothing, whatever a failed bundle has left."""
@@ -102,20 +107,8 @@ class LoadFrames(beam.DoFn):
         self._frames = []
 
 
-class LoadRejections(beam.DoFn):
-    """Append rejections to raw.rejections, a bundle at a time.
-
-    Args:
-        project: project of the table.
-    """
-
-    def __init__(self, project: str) -> None:
-        self._project = project
-        self._shared = Shared()
-
-    def setup(self) -> None:
-        """Find the worker's writers."""
-        self._pool = self._shared.acquire(lambda: WriterPool(self._project))
+class LoadRejections(_Load):
+    """Append rejections to raw.rejections, a bundle at a time."""
 
     def start_bundle(self) -> None:
         """Begin with nothing."""

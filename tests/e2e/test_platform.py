@@ -32,7 +32,8 @@ def certify(home: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
     run = subprocess.run(
         [sys.executable, "-m", "sandbox", *arguments, *place, "--exit", "--json", str(output)],
         cwd=ROOT,
-        env={**os.environ, "SANDBOX_EMULATORS": str(EMULATORS)},
+        # As in a terminal: the live view is part of what is tested.
+        env={**os.environ, "SANDBOX_EMULATORS": str(EMULATORS), "FORCE_COLOR": "1"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

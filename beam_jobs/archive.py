@@ -8,6 +8,7 @@ The manifest is written last; an object without one is unfinished.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,6 @@ from typing import Any, Final
 import apache_beam as beam
 import msgspec
 from apache_beam.transforms import trigger, window
-from apache_beam.utils.shared import Shared
 from google.cloud import storage
 
 from beam_jobs.frames import ReceivedFrame, unreadable_path
@@ -94,6 +94,12 @@ class ArchiveFrames(beam.PTransform):
         )
 
 
+@functools.cache
+def storage_client(project: str) -> storage.Client:
+    """Return the process's client of a project."""
+    return storage.Client(project=project)
+
+
 class _WriteToArchive(beam.DoFn):
     """A step that writes to the archive's bucket.
 
@@ -105,11 +111,10 @@ class _WriteToArchive(beam.DoFn):
     def __init__(self, bucket: str, project: str) -> None:
         self._bucket = bucket
         self._project = project
-        self._shared = Shared()
 
     def setup(self) -> None:
-        """Find the worker's client; one serves all threads and bundles."""
-        self._client = self._shared.acquire(lambda: storage.Client(project=self._project))
+        """Find the process's client; one serves all threads and bundles."""
+        self._client = storage_client(self._project)
 
 
 class WriteObject(_WriteToArchive):

@@ -7,6 +7,7 @@ frame that can be queried.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -14,7 +15,6 @@ from typing import Any, Final
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.utils.shared import Shared
 
 from beam_jobs.frames import REJECTIONS, DecodedFrame, ReceivedFrame, decode_received
 from beam_jobs.storage_write import StorageWriter
@@ -50,6 +50,12 @@ class WriterPool:
         return writer
 
 
+@functools.cache
+def writer_pool(project: str) -> WriterPool:
+    """Return the process's writers; Beam's `Shared` keeps one object only and drops the others."""
+    return WriterPool(project)
+
+
 class _Load(beam.DoFn):
     """A step that appends to tables.
 
@@ -59,11 +65,10 @@ class _Load(beam.DoFn):
 
     def __init__(self, project: str) -> None:
         self._project = project
-        self._shared = Shared()
 
     def setup(self) -> None:
         """Find the worker's writers."""
-        self._pool = self._shared.acquire(lambda: WriterPool(self._project))
+        self._pool = writer_pool(self._project)
 
 
 class LoadFrames(_Load):

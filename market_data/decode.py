@@ -260,7 +260,7 @@ def _flag(value: object, key: str) -> bool:
     return value
 
 
-def check_text(value: object, key: str) -> str:
+def _text(value: object, key: str) -> str:
     """Return a short printable ASCII text such as a kline interval.
 
     Raises:
@@ -280,7 +280,7 @@ _CHECKS: Final[dict[Kind, Callable[[object, str], Any]]] = {
     Kind.POSITIVE: _positive,
     Kind.DECIMAL: _decimal,
     Kind.FLAG: _flag,
-    Kind.TEXT: check_text,
+    Kind.TEXT: _text,
 }
 
 

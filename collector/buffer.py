@@ -21,9 +21,6 @@ class MessageBuffer:
     """
 
     __slots__ = (
-        "_bytes",
-        "_keep_message",
-        "_keep_time",
         "_loop",
         "_max_age",
         "_max_bytes",
@@ -31,6 +28,7 @@ class MessageBuffer:
         "_messages",
         "_now_ns",
         "_on_full",
+        "_room",
         "_timer",
         "_times",
         "last_received",
@@ -57,13 +55,11 @@ class MessageBuffer:
 
     def append(self, message: bytes) -> None:
         """Take a message as it was received."""
-        self._keep_time(self._now_ns())
-        self._keep_message(message)
-        self._bytes += len(message)
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._max_age, self.flush)
-        if self._bytes >= self._max_bytes or len(self._times) >= self._max_messages:
-            self.flush()
+        self._times.append(self._now_ns())
+        self._messages.append(message)
+        self._room -= len(message)
+        if self._room <= 0 or len(self._times) >= self._max_messages:
+            self._look()
 
     def flush(self) -> None:
         """Hand over what is there."""
@@ -77,10 +73,16 @@ class MessageBuffer:
         self._start()
         self._on_full(messages, times)
 
+    def _look(self) -> None:
+        """Start the clock with the first message; hand over when there is no more room."""
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._max_age, self.flush)
+            self._room += self._max_bytes
+        if self._room <= 0 or len(self._times) >= self._max_messages:
+            self.flush()
+
     def _start(self) -> None:
-        """Begin with nothing; the lists' methods are looked up once and not per message."""
+        """Begin with nothing, and no room until the clock runs."""
         self._messages: list[bytes] = []
         self._times: list[int] = []
-        self._bytes = 0
-        self._keep_message = self._messages.append
-        self._keep_time = self._times.append
+        self._room = 0

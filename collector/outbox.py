@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from collector.backoff import backoff
+from collector.ledger import Position
 from collector.sealing import SealedFrame
-from collector.spool import Position, Spool, SpooledFrame, SpoolError
+from collector.spool import Spool, SpooledFrame, SpoolError
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Outbox:
 
     def positions(self) -> list[Position]:
         """Return the ledger: control totals of all frames made durable."""
-        return list(self._spool.ledger.values())
+        return self._spool.ledger.positions()
 
     def start(self) -> None:
         """Start the thread."""

@@ -1,6 +1,6 @@
 """Runs: first id, last id, count and sum of each stream in a frame, without an object a message.
 
-Works on lines of one shape: every line has the same number of colons, and the wanted key stands
+Works on messages of one shape: every one has the same number of colons, and the wanted key stands
 before the same one. Binance's messages of a stream are like that, whatever fields they have. For
 anything else the answer is None, and the caller looks line by line.
 """
@@ -12,22 +12,23 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from collector.splicing import LINE_START, TIME_DIGITS
 from market_data.frames import HeaderTotals
 from market_data.scan import Positions, Scan, Unusual, Words
 
-# What a line begins with; the time and the message's own `"stream":"…","data":…` follow.
-LINE_START: Final = b'{"received_at":'
+# What a combined stream's message begins with; its name follows.
+ENVELOPE: Final = b'{"stream":"'
 _BEHIND_STREAM: Final = b'","data":'
-# Columns of the table of colons; the first is the one of LINE_START.
-_STREAM, _DATA = 1, 2
+# Columns of the table of colons.
+_TIME, _DATA = 0, 2
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
-def scan_runs(body: bytes, key: str) -> dict[str, HeaderTotals] | None:
+def scan_runs(body: bytearray, key: str) -> dict[str, HeaderTotals] | None:
     """Return the runs of ids by stream name, None when the lines are not of one shape.
 
     Args:
-        body: lines `{"received_at":…,"stream":"…","data":{…}}`, each ended by a newline.
+        body: messages `{"stream":"…","data":{…}}` as `collector.splicing.join_messages` joins them.
         key: the payload's one-letter key whose integers are the ids; another one follows it.
     """
     try:
@@ -38,7 +39,9 @@ def scan_runs(body: bytes, key: str) -> dict[str, HeaderTotals] | None:
         ids = _ids(scan, colons, f'"{key}":'.encode())
         names_end = colons[:, _DATA] + 1 - len(_BEHIND_STREAM)
         scan.expect(names_end, _BEHIND_STREAM)
-        names = scan.names(colons[:, _STREAM] + 2, names_end)
+        messages = colons[:, _TIME] + 1 + TIME_DIGITS
+        scan.expect(messages, ENVELOPE)
+        names = scan.names(messages + len(ENVELOPE), names_end)
     except Unusual:
         return None
     return _group(names, ids) if int(ids.max()) * len(ids) < 2**63 else None
@@ -74,7 +77,7 @@ def _group(names: Words, ids: npt.NDArray[np.int64]) -> dict[str, HeaderTotals] 
         counts.tolist(),
         np.add.reduceat(ids, starts).tolist(),
     ]
-    return {
-        name.tobytes().rstrip(b"\0").decode("utf-8", "replace"): HeaderTotals(*values)
-        for name, values in zip(names[starts], zip(*columns, strict=True), strict=True)
-    }
+    # A text of numpy ends before its last zeros, which only fill up.
+    texts = np.ascontiguousarray(names[starts]).view(f"S{names.itemsize * names.shape[1]}").ravel()
+    streams = [text.decode("utf-8", "replace") for text in texts.tolist()]
+    return dict(zip(streams, map(HeaderTotals, *columns), strict=True))

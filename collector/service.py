@@ -18,6 +18,7 @@ from typing import Any, Final
 from collector import http
 from collector.buffer import MessageBuffer
 from collector.connection import Connection, control_problem, is_server_shutdown
+from collector.ledger import Position
 from collector.metrics import CollectorMetrics, new_registry
 from collector.outbox import Outbox, Publisher
 from collector.protocol import AttemptLimiter, plan_shards
@@ -25,7 +26,7 @@ from collector.rest import fetch_exchange_info
 from collector.sealing import Sealer, warm_up
 from collector.selection import select_symbols
 from collector.settings import Settings
-from collector.spool import Position, Spool
+from collector.spool import Spool
 from collector.transports import load_transport
 
 log = logging.getLogger(__name__)

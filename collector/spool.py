@@ -2,26 +2,26 @@
 
 One SQLite file in WAL mode with `synchronous=FULL`: a committed frame survives kill -9 and power
 loss. The ledger (control totals per channel and symbol) is committed together with the frames, so
-after a crash it says exactly what had been made durable.
+after a crash it says exactly what had been made durable: each transaction journals the totals of
+its frames, and every now and then the journal is folded into one row a symbol.
 
 Not thread-safe: the outbox's thread owns it.
 """
 
 from __future__ import annotations
 
-import copy
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from collector.ledger import Ledger, Position
 from collector.sealing import SealedFrame
-from market_data.frames import FrameHeader, HeaderTotals
-from market_data.numbers import EXACT
+from market_data.frames import FrameHeader
 
 _SCHEMA: Final = """
 create table if not exists frames (
@@ -45,10 +45,15 @@ create table if not exists ledger (
     sum_quote_quantity text,
     primary key (market, channel, symbol)
 ) without rowid;
+create table if not exists journal (
+    position integer primary key,
+    headers blob not null
+);
 """
-
-
-_Key = tuple[str, str, str]
+# Transactions between two foldings: rewriting 200 rows costs more than writing a frame.
+_FOLD_AFTER: Final = 64
+_ENCODER: Final = msgspec.json.Encoder()
+_HEADERS: Final = msgspec.json.Decoder(list[FrameHeader])
 
 
 class SpoolError(RuntimeError):
@@ -68,24 +73,6 @@ class SpooledFrame:
     data: bytes
 
 
-@dataclass(slots=True)
-class Position:
-    """Control totals of all frames ever spooled, for one market, channel and symbol.
-
-    `last_id` is the last id made durable: where a restarted collector continues.
-    """
-
-    market: str
-    channel: str
-    symbol: str
-    first_id: int
-    last_id: int
-    count: int
-    sum_ids: int
-    sum_quantity: Decimal | None
-    sum_quote_quantity: Decimal | None
-
-
 class Spool:
     """The file of waiting frames and the ledger.
 
@@ -102,9 +89,11 @@ class Spool:
             self._database = sqlite3.connect(
                 folder / "spool.db", isolation_level=None, check_same_thread=False
             )
+            self._database.execute("pragma page_size=16384")  # a frame is 100 kB
             self._database.execute("pragma journal_mode=wal")
             self._database.execute("pragma synchronous=full")
             self._database.executescript(_SCHEMA)
+            self._journalled = 0
             self.ledger = self._read_ledger()
             row = self._database.execute(
                 "select count(*), coalesce(sum(length(data)), 0) from frames"
@@ -124,11 +113,18 @@ class Spool:
             SpoolError: the transaction failed, for example because the disk is full; nothing of
                 it happened.
         """
+        headers = [frame.header for frame in arrived]
         gone = list(acknowledged)
-        touched = self._sum_up(frame.header for frame in arrived)
+        is_folding = self._journalled >= _FOLD_AFTER
         try:
             with self._database:
                 self._database.execute("begin immediate")
+                if is_folding:
+                    self._fold()
+                if headers:
+                    self._database.execute(
+                        "insert into journal (headers) values (?)", (_ENCODER.encode(headers),)
+                    )
                 self._database.executemany(
                     "insert into frames (frame_id, market, channel, collector, lines, data)"
                     " values (?, ?, ?, ?, ?, ?)",
@@ -139,15 +135,15 @@ class Spool:
                     ],
                 )
                 self._database.executemany(
-                    "insert or replace into ledger values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    [_ledger_row(position) for position in touched.values()],
-                )
-                self._database.executemany(
                     "delete from frames where position = ?", [(frame.position,) for frame in gone]
                 )
         except sqlite3.Error as error:
             raise SpoolError(f"can't write to the spool: {error}; free disk space") from error
-        self.ledger.update(touched)
+        if is_folding:
+            self._journalled = 0
+            self.ledger.settle()
+        self._journalled += bool(headers)
+        self.ledger.add(headers)
         self.frames += len(arrived) - len(gone)
         self.bytes += sum(len(frame.data) for frame in arrived)
         self.bytes -= sum(len(frame.data) for frame in gone)
@@ -165,28 +161,18 @@ class Spool:
         """Close the file; frames that are still in it wait for the next start."""
         self._database.close()
 
-    def _sum_up(self, headers: Iterable[FrameHeader]) -> dict[_Key, Position]:
-        """Return the ledger's rows that these frames change, with their totals added."""
-        touched: dict[_Key, Position] = {}
-        for header in headers:
-            for symbol, totals in header.symbols.items():
-                key = (header.market, header.channel, symbol)
-                position = touched.get(key)
-                if position is None:
-                    old = self.ledger.get(key)
-                    if old is None:
-                        touched[key] = Position(*key, *msgspec.structs.astuple(totals))
-                        continue
-                    position = touched[key] = copy.copy(old)
-                _add_totals(position, totals)
-        return touched
+    def _fold(self) -> None:
+        """Write the positions that the journal changed, and empty it."""
+        self._database.executemany(
+            "insert or replace into ledger values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [_ledger_row(position) for position in self.ledger.changed()],
+        )
+        self._database.execute("delete from journal")
 
-    def _read_ledger(self) -> dict[_Key, Position]:
-        ledger: dict[_Key, Position] = {}
-        for market, channel, symbol, first, last, count, ids, base, quote in self._database.execute(
-            "select * from ledger"
-        ):
-            ledger[market, channel, symbol] = Position(
+    def _read_ledger(self) -> Ledger:
+        rows = self._database.execute("select * from ledger")
+        ledger = Ledger(
+            Position(
                 market,
                 channel,
                 symbol,
@@ -197,24 +183,12 @@ class Spool:
                 _decimal(base),
                 _decimal(quote),
             )
+            for market, channel, symbol, first, last, count, ids, base, quote in rows
+        )
+        for (headers,) in self._database.execute("select headers from journal"):
+            ledger.add(_HEADERS.decode(headers))
+            self._journalled += 1
         return ledger
-
-
-def _add_totals(position: Position, totals: HeaderTotals) -> None:
-    position.first_id = min(position.first_id, totals.first_id)
-    position.last_id = max(position.last_id, totals.last_id)
-    position.count += totals.count
-    position.sum_ids += totals.sum_ids
-    position.sum_quantity = _add(position.sum_quantity, totals.sum_quantity)
-    position.sum_quote_quantity = _add(position.sum_quote_quantity, totals.sum_quote_quantity)
-
-
-def _add(total: Decimal | None, value: Decimal | None) -> Decimal | None:
-    """Add exactly; a total that misses a part is no total."""
-    if value is None or total is None:
-        return None
-    with localcontext(EXACT):
-        return total + value
 
 
 def _decimal(text: str | None) -> Decimal | None:

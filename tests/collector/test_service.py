@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from market_data.frames import Frame, decode_frame, split_lines
 from sandbox.exchange.server import Exchange
 from sandbox.exchange.settings import Settings as ExchangeSettings
 from sandbox.probes import free_ports, get
-from tests.sandbox.pubsub.conformance import ONCE, Line, connected, embedded
+from tests.sandbox.pubsub.conformance import ONCE, Line, connected, embedded_with_admin
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 
@@ -36,16 +36,24 @@ QUIET_SECONDS = 0.3  # the market and the collector move ten times as often
 NO_WARNINGS = {"PYTHONWARNINGS": "ignore::FutureWarning"}  # Google's, on our Python, at import
 
 
+@dataclass(frozen=True)
+class Broker:
+    """An embedded Pub/Sub: its gRPC address and the URL of its faults."""
+
+    address: str
+    faults: str
+
+
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with embedded() as address:
-        yield address
+def broker() -> Iterator[Broker]:
+    with embedded_with_admin() as (address, admin):
+        yield Broker(address, f"{admin}/faults")
 
 
 @pytest.fixture
-def line(address: str) -> Iterator[Line]:
+def line(broker: Broker) -> Iterator[Line]:
     """A topic and a subscription of the test's own; the clients find the emulator."""
-    with connected(address) as clients:
+    with connected(broker.address) as clients:
         yield Line(clients)
 
 
@@ -255,15 +263,19 @@ async def test_the_server_s_notice_makes_each_connection_anew_once(
 
 
 async def test_a_full_spool_holds_the_exchange_back_and_nothing_is_lost(
-    line: Line, tmp_path: Path, address: str
+    line: Line, tmp_path: Path, broker: Broker
 ) -> None:
-    topic = line.topic
-    line.publisher.delete_topic(topic=topic, **ONCE)
-    async with bench(line, tmp_path, spool_max_bytes=20_000) as it:
+    fault = {"kind": "unavailable", "target": "publish"}
+    async with (
+        aiohttp.ClientSession() as admin,
+        bench(line, tmp_path, spool_max_bytes=20_000) as it,
+    ):
+        async with admin.post(broker.faults, json=fault) as answer:
+            assert answer.status == 201
         health = await it.wait_for(lambda found: found["is_paused"], "/healthz")
         assert health["pending_frames"] > 0
-        line.create_topic(topic.split("/")[-1])
-        line.subscription = line.subscribe("again", topic)
+        async with admin.delete(broker.faults) as answer:
+            assert answer.status == 200
         await it.wait_for(lambda found: not found["is_paused"], "/healthz")
         await it.collected(500)
         await it.quiet()
@@ -357,13 +369,13 @@ class TestProcess:
             *("BINANCE_SYMBOLS", "COLLECTOR_TRANSPORT", "COLLECTOR_FRAME_AGE_MS", "PUBSUB_PROJECT"),
         ]
 
-    async def test_sigterm_drains(self, line: Line, tmp_path: Path, address: str) -> None:
+    async def test_sigterm_drains(self, line: Line, tmp_path: Path, broker: Broker) -> None:
         async with Exchange(
             ExchangeSettings(port=0, symbols=4, rate=400, history_s=60)
         ) as exchange:
             settings = settings_for(exchange.url, line, tmp_path / "spool")
             log = tmp_path / "log"
-            with self.running(self.environment(settings, address), log) as process:
+            with self.running(self.environment(settings, broker.address), log) as process:
                 await self.ledger(settings, lambda found: found["lines"]["published"] >= 200)
                 process.send_signal(signal.SIGTERM)
                 assert await asyncio.to_thread(process.wait, SECONDS) == 0, log.read_text()
@@ -372,14 +384,14 @@ class TestProcess:
         assert {"time", "severity", "logger", "message"} <= entries[0].keys()
 
     async def test_kill_9_loses_nothing_that_was_spooled(
-        self, line: Line, tmp_path: Path, address: str
+        self, line: Line, tmp_path: Path, broker: Broker
     ) -> None:
         topic = line.topic
         async with Exchange(
             ExchangeSettings(port=0, symbols=4, rate=400, history_s=60)
         ) as exchange:
             settings = settings_for(exchange.url, line, tmp_path / "spool")
-            environment = self.environment(settings, address)
+            environment = self.environment(settings, broker.address)
             log = tmp_path / "log"
             with self.running(environment, log) as process:
                 await self.ledger(settings, lambda found: found["lines"]["published"] >= 200)

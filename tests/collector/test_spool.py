@@ -1,3 +1,4 @@
+import sqlite3
 from decimal import Decimal
 from pathlib import Path
 
@@ -48,9 +49,30 @@ def test_the_ledger_survives_and_adds_up(tmp_path: Path) -> None:
     spool.commit(frames(1, 2), [])
     spool.commit(frames(3), [])
     spool.close()
-    (position,) = Spool(tmp_path).ledger.values()
+    (position,) = Spool(tmp_path).ledger.positions()
     assert (position.first_id, position.last_id, position.count, position.sum_ids) == (1, 3, 3, 6)
     assert (position.sum_quantity, position.sum_quote_quantity) == (Decimal("0.6"), Decimal("1.5"))
+
+
+def test_the_journal_is_folded_and_the_ledger_stays_the_same(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    journalled = []
+    for number in range(1, 151):
+        spool.commit(frames(number), [])
+        with sqlite3.connect(tmp_path / "spool.db") as reader:
+            journalled += reader.execute("select count(*) from journal").fetchone()
+        reader.close()
+    assert (max(journalled), journalled.count(1)) == (64, 3), "folded twice"
+    expected = spool.ledger.positions()
+    assert [(each.count, each.sum_ids) for each in expected] == [(150, 11325)]
+    spool.close()
+    again = Spool(tmp_path)
+    assert again.ledger.positions() == expected
+    for number in range(151, 301):
+        again.commit(frames(number), [])
+    again.close()
+    (position,) = Spool(tmp_path).ledger.positions()
+    assert (position.first_id, position.last_id, position.count) == (1, 300, 300)
 
 
 def test_a_transaction_happens_wholly_or_not_at_all(tmp_path: Path) -> None:
@@ -60,7 +82,7 @@ def test_a_transaction_happens_wholly_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(SpoolError, match="can't write to the spool"):
         spool.commit([*frames(2), frame], [])  # the second is there already
     assert spool.frames == 1
-    (position,) = spool.ledger.values()
+    (position,) = spool.ledger.positions()
     assert position.count == 1
     spool.commit(frames(3), [])
     assert spool.frames == 2

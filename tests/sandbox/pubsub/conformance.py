@@ -8,6 +8,7 @@ import contextlib
 import datetime as dt
 import itertools
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -63,10 +64,18 @@ def answers(address: str) -> bool:
 
 @contextlib.contextmanager
 def embedded() -> Iterator[str]:
-    with running([sys.executable, "-m", "sandbox.pubsub", "--port", "0"]) as process:
+    with embedded_with_admin() as (address, _):
+        yield address
+
+
+@contextlib.contextmanager
+def embedded_with_admin() -> Iterator[tuple[str, str]]:
+    command = [sys.executable, "-m", "sandbox.pubsub", "--port", "0", "--admin-port", "0"]
+    with running(command) as process:
         line = process.stdout.readline()
-        assert line.startswith("ready on "), line
-        yield line.removeprefix("ready on ").strip()
+        found = re.fullmatch(r"ready on (\S+), admin on (\S+)\n", line)
+        assert found, line
+        yield found[1], f"http://{found[2]}"
 
 
 @contextlib.contextmanager

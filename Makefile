@@ -30,7 +30,7 @@ demo: setup ## run the platform for three minutes and certify it; ARGS="--minute
 	$(RUN) -m sandbox demo $(ARGS)
 
 test: setup ## all tests in the order unit, integration, e2e
-	$(PYTEST) $(ARGS)
+	HYPOTHESIS_EXAMPLES=$${HYPOTHESIS_EXAMPLES:-100} $(PYTEST) $(ARGS)
 
 test-unit: setup ## tests without processes and sockets, below 10 s
 	$(PYTEST) -m "not integration and not e2e" $(ARGS)

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).parent.parent
 RECORDED = ROOT.parent / "shared" / "data"
 
-# No deadline: a slow machine is no failure. `HYPOTHESIS_EXAMPLES` widens the search.
+# No deadline: a slow machine is no failure. `HYPOTHESIS_EXAMPLES` widens it; `make test` does.
 settings.register_profile(
     "default",
     deadline=None,
-    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "50")),
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "25")),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("default")
@@ -27,8 +27,12 @@ def recorded() -> Path:
     return RECORDED
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tiers in order: unit, integration, e2e."""
+    """Run the tiers in order: unit, integration, e2e; recorded data is no matter of a unit."""
+    for item in items:
+        if "recorded" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.integration)
 
     def tier(item: pytest.Item) -> int:
         return 2 * bool(item.get_closest_marker("e2e")) + bool(

@@ -206,6 +206,7 @@ class TestOpenFrames:
         )
         assert rejection.archived_in == f"gs://bucket/{unreadable_path(data)}"
 
+    @pytest.mark.integration
     def test_in_a_pipeline(self) -> None:
         good = encode_frame(frame(trade(1)))
         messages = [PubsubMessage(data, None, "1", PUBLISH_TIME) for data in (good, b"garbage")]

@@ -55,6 +55,11 @@ class Broker:
         self.closed.set()
 
 
+@pytest.fixture(autouse=True)
+def short_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collector.outbox._IDLE_SECONDS", 0.02)
+
+
 @pytest.fixture
 def broker() -> Broker:
     return Broker()

@@ -54,25 +54,28 @@ def test_the_ledger_survives_and_adds_up(tmp_path: Path) -> None:
     assert (position.sum_quantity, position.sum_quote_quantity) == (Decimal("0.6"), Decimal("1.5"))
 
 
-def test_the_journal_is_folded_and_the_ledger_stays_the_same(tmp_path: Path) -> None:
+def test_the_journal_is_folded_and_the_ledger_stays_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.spool._FOLD_AFTER", 8)
     spool = Spool(tmp_path)
     journalled = []
-    for number in range(1, 151):
+    for number in range(1, 20):
         spool.commit(frames(number), [])
         with sqlite3.connect(tmp_path / "spool.db") as reader:
             journalled += reader.execute("select count(*) from journal").fetchone()
         reader.close()
-    assert (max(journalled), journalled.count(1)) == (64, 3), "folded twice"
+    assert (max(journalled), journalled.count(1)) == (8, 3), "folded twice"
     expected = spool.ledger.positions()
-    assert [(each.count, each.sum_ids) for each in expected] == [(150, 11325)]
+    assert [(each.count, each.sum_ids) for each in expected] == [(19, 190)]
     spool.close()
     again = Spool(tmp_path)
     assert again.ledger.positions() == expected
-    for number in range(151, 301):
+    for number in range(20, 36):
         again.commit(frames(number), [])
     again.close()
     (position,) = Spool(tmp_path).ledger.positions()
-    assert (position.first_id, position.last_id, position.count) == (1, 300, 300)
+    assert (position.first_id, position.last_id, position.count) == (1, 35, 35)
 
 
 def test_a_transaction_happens_wholly_or_not_at_all(tmp_path: Path) -> None:

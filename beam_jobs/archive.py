@@ -121,9 +121,11 @@ class WriteObject(_WriteToArchive):
     """Write a group of frames and its manifest."""
 
     def process(self, element: tuple[ArchiveKey, Iterable[ArchivedFrame]]) -> None:
-        """Write one object, then its manifest."""
+        """Write one object, then its manifest; a trigger may fire when nothing has come."""
         key, group = element
         frames = unique_frames(group)
+        if not frames:
+            return
         name = object_name(key, frames)
         data = b"".join(frame.data for frame in frames)
         _upload(self._client, self._bucket, name, data, "application/zstd")

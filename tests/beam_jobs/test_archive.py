@@ -151,6 +151,12 @@ class TestWriteObject:
         step.process((KEY, archived(2, 2, 1)))
         assert storage.uploads[0] == storage.uploads[2]
 
+    def test_a_group_of_nothing_is_no_object(self, storage: FakeStorage) -> None:
+        step = WriteObject("bucket", "project")
+        step.setup()
+        step.process((KEY, []))
+        assert storage.uploads == []
+
     def test_a_message_that_is_no_frame(self, storage: FakeStorage) -> None:
         step = WriteUnreadable("bucket", "project")
         step.setup()

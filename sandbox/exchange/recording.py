@@ -10,8 +10,9 @@ or zstd, told by magic bytes; zstd files may be many frames one after another):
   `{"received_at":<us>,"data":…}` (a bare frame) or `{"received_at":<us>,"base64":"…"}`
   (any bytes); the frame is rebuilt by cutting the prefix off, nothing is encoded again.
 
-Skipped and counted: blank lines, URL lines (cryptofeed's first) and the archive's frame headers
-(`{"frame_id":…`). Pure reading: `playback.py` serves the frames.
+Skipped and counted: blank lines, URL lines (cryptofeed's first), the archive's frame headers
+(`{"frame_id":…`) and the lines of a frame that came before: after a restart of the job two objects
+may hold the same frame. Pure reading: `playback.py` serves the frames.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _RECEIVE_TIME = re.compile(rb"[0-9]{9,20}(?:\.[0-9]+)?:? +")
 _RECEIVED_AT = re.compile(rb'\{"received_at":[0-9]+,')
+_HEADER = re.compile(rb'\{"frame_id":"([^"]+)"')
 _SKIPPED = re.compile(rb'\s*$|(?:wss?|https?)://|\{"frame_id":')
 _STREAM = re.compile(rb'\s*\{\s*"stream"\s*:\s*"([^"\\]+)"')
 # Bare payloads name their stream by event and symbol.
@@ -101,11 +103,16 @@ def read_frames(paths: Iterable[Path], count: Survey | None = None) -> Iterator[
         paths: the files.
         count: its `skipped` is raised for every line that is no frame.
     """
+    seen: set[bytes] = set()
     for path in paths:
+        is_repeated = False
         with _open(path) as lines:
             try:
                 for line in lines:
-                    message = frame_of_line(line)
+                    if header := _HEADER.match(line):
+                        is_repeated = header[1] in seen
+                        seen.add(header[1])
+                    message = None if is_repeated else frame_of_line(line)
                     if message is not None:
                         yield RecordedFrame(message, stream_of(message))
                     elif count is not None:

@@ -65,8 +65,16 @@ def test_every_form_of_line(line: bytes, frame: bytes | None) -> None:
 )
 def test_every_compression(tmp_path: Path, name: str, pack: Callable[[bytes], bytes]) -> None:
     path = tmp_path / name
-    path.write_bytes(pack(b'{"frame_id":"f"}\n' + b"\n".join([TRADE, DEPTH, GARBAGE]) + b"\n"))
+    path.write_bytes(pack(b"\n".join([TRADE, b"", DEPTH, GARBAGE]) + b"\n"))
     assert [f.message for f in read_frames([path, path])] == [TRADE, DEPTH, GARBAGE] * 2
+
+
+def test_a_frame_in_two_archive_objects_is_read_once(tmp_path: Path) -> None:
+    frames = [b'{"frame_id":"c/1/%d"}\n%b\n' % (n, each) for n, each in enumerate((TRADE, DEPTH))]
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_bytes(zstd(frames[0]))
+    second.write_bytes(zstd(frames[0], frames[1], frames[0]))
+    assert [f.message for f in read_frames([first, second])] == [TRADE, DEPTH]
 
 
 def test_the_survey_names_streams_symbols_and_channels(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from market_data.layouts import LAYOUTS
 from market_data.records import FrameEntry, Rejection
 from market_data.rejections import Reason, Rejected
 from market_data.tables import Table
-from market_data.totals import SymbolTotals, exact_sum, totals_by_symbol
+from market_data.totals import SymbolTotals, exact_sum, times_by_symbol, totals_by_symbol
 
 FRAMES: Final = "frames"
 REJECTIONS: Final = "rejections"
@@ -45,12 +45,22 @@ class ReceivedFrame:
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrame:
-    """What a frame becomes in BigQuery: rows of one table, and its entries in the ledger."""
+    """What a frame becomes in BigQuery: rows of one table, and its entries in the ledger.
+
+    Attributes:
+        table: the rows' table; None for channels that are not loaded.
+        rows: the rows.
+        entry: the frame's own entry.
+        totals: control totals by symbol.
+        times: first and last time of the rows by symbol, for each symbol of the totals.
+        rejections: lines, or the frame itself, that can't be used.
+    """
 
     table: Table | None
     rows: pa.RecordBatch | None
     entry: FrameEntry
     totals: tuple[SymbolTotals, ...]
+    times: dict[str, tuple[datetime, datetime]]
     rejections: list[Rejection]
 
 
@@ -108,6 +118,7 @@ def decode_received(received: ReceivedFrame, now: datetime) -> DecodedFrame:
     layout = LAYOUTS.get(header.channel)
     rows = batch.rows
     totals = () if layout is None or rows is None else totals_by_symbol(rows, layout)
+    times = {} if layout is None or rows is None else times_by_symbol(rows, layout)
     ignored = sum(batch.ignored.values())
     loaded = 0 if rows is None else rows.num_rows
     lines = loaded + ignored + len(batch.rejected)
@@ -139,7 +150,7 @@ def decode_received(received: ReceivedFrame, now: datetime) -> DecodedFrame:
         sum_quote_quantity=exact_sum([row.sum_quote_quantity for row in totals]),
     )
     table = None if layout is None else layout.table
-    return DecodedFrame(table, rows, entry, totals, rejections)
+    return DecodedFrame(table, rows, entry, totals, times, rejections)
 
 
 def _contradiction(

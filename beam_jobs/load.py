@@ -157,6 +157,8 @@ def ledger_by_table(
             symbol=totals.symbol,
             first_id=totals.first_id,
             last_id=totals.last_id,
+            first_at=frame.times[totals.symbol][0],
+            last_at=frame.times[totals.symbol][1],
             count=totals.count,
             sum_ids=totals.sum_ids,
             sum_quantity=totals.sum_quantity,

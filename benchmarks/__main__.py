@@ -1,6 +1,7 @@
 """`python -m benchmarks`: measure every stage and print one table a stage.
 
-`--quick` measures a tenth of the messages; `--only NAME` one stage; `--json FILE` writes all.
+`--quick` measures a tenth of the messages; `--only NAME,NAME` some stages; `--json FILE` writes
+all.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import job, latency, publish, receive, soak
+from benchmarks import compact, job, latency, publish, receive, soak, verify
 from benchmarks.tools import sandbox
 
 Rows = list[dict[str, object]]
+# All run but soak, which has to be asked for.
+NAMES = ("receive", "publish", "job", "latency", "compact", "verify", "soak")
 
 
 def _publish(trades: int) -> Rows:
@@ -28,7 +31,7 @@ def main() -> None:
     """Run the chosen benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the messages")
-    parser.add_argument("--only", choices=("receive", "publish", "job", "latency", "soak"))
+    parser.add_argument("--only", type=_names, help=f"some of {', '.join(NAMES)}")
     parser.add_argument("--seconds", type=int, default=60, help="of latency and soak")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     arguments = parser.parse_args()
@@ -38,17 +41,26 @@ def main() -> None:
         "publish": lambda: _publish(2_000_000 // share),
         "job": lambda: job.measure(2_000_000 // share),
         "latency": lambda: latency.measure(arguments.seconds),
+        "compact": lambda: compact.measure(3_000_000 // share),
+        "verify": lambda: verify.measure(50_000_000 // share),
+        "soak": lambda: soak.measure(arguments.seconds),
     }
-    if arguments.only == "soak":
-        stages = {"soak": lambda: soak.measure(arguments.seconds)}
+    chosen = arguments.only or set(NAMES) - {"soak"}
     console = Console()
     found = {}
     for name, measure in stages.items():
-        if arguments.only in (None, name):
+        if name in chosen:
             found[name] = measure()
             console.print(_table(name, found[name]))
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+
+
+def _names(text: str) -> set[str]:
+    names = set(text.split(","))
+    if names - set(NAMES):
+        raise argparse.ArgumentTypeError(f"expected some of {','.join(NAMES)}, was {text}")
+    return names
 
 
 def _table(name: str, rows: Rows) -> Table:

@@ -1,4 +1,4 @@
-"""Binance's REST interface: only what the collector needs to start.
+"""Binance's REST interface: only what the collector needs to know the symbols.
 
 Seam for hole healing: the weight budget and historicalTrades come here.
 """
@@ -13,6 +13,7 @@ from typing import Any, Final
 import aiohttp
 
 from collector.backoff import backoff
+from collector.exchange_info import split_entries
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +27,10 @@ class ExchangeError(RuntimeError):
 
 async def fetch_exchange_info(
     rest_url: str, sleep: Callable[[float], Any], chance: random.Random | None = None
-) -> dict[str, Any]:
-    """Return the answer of /api/v3/exchangeInfo, however long the exchange is away.
+) -> list[bytes]:
+    """Return the symbols' entries of /api/v3/exchangeInfo, however long the exchange is away.
 
-    Retry policy: connection errors, timeouts, 5xx, 418, 429 and a body that is no JSON object are
+    Retry policy: connection errors, timeouts, 5xx, 418, 429 and a body without entries are
     repeated with back-off (at least Retry-After); any other 4xx is our mistake and stops.
 
     Args:
@@ -49,7 +50,7 @@ async def fetch_exchange_info(
                 session.get(url) as answer,
             ):
                 if answer.status == 200:
-                    return _object(await answer.json(content_type=None))
+                    return split_entries(await answer.read())
                 problem = f"HTTP {answer.status}: {(await answer.text(errors='replace'))[:200]}"
                 if 400 <= answer.status < 500 and answer.status not in (418, 429):
                     raise ExchangeError(f"{url}: {problem}; check BINANCE_REST_URL")
@@ -59,12 +60,6 @@ async def fetch_exchange_info(
         log.warning("%s: %s; next attempt in %.1f s", url, problem, seconds)
         await sleep(seconds)
     raise AssertionError("backoff never ends")
-
-
-def _object(answer: Any) -> dict[str, Any]:
-    if not isinstance(answer, dict):
-        raise ValueError(f"expected a JSON object, was {answer!r:.200}")
-    return answer
 
 
 def _retry_after(header: str | None) -> float:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -106,6 +106,24 @@ class Sealer:
         except _Unusual:
             return self._seal_sorted(messages, times)
 
+    def seal_lines(
+        self, channel: str, lines: Sequence[bytes], time: int, *, source: str, max_bytes: int
+    ) -> Sealed:
+        """Seal lines that did not come over a connection.
+
+        Args:
+            channel: the channel of all lines.
+            lines: whole lines without their newlines.
+            time: when all of them were received, µs since 1970.
+            source: how they reached us: rest or archive.
+            max_bytes: a frame is closed at so many bytes before compression.
+        """
+        sealed = Sealed(messages={channel: len(lines)} if lines else {})
+        for part in _parts(lines, max_bytes):
+            times = np.full(len(part), time, np.int64)
+            self._emit(sealed, channel, join_lines(part), times, None, source)
+        return sealed
+
     def _seal_uniform(self, messages: Sequence[bytes], times: Times) -> Sealed:
         channel = self._known(_stream_of(messages[0]))[0]
         if channel == _NOTICE:
@@ -138,6 +156,7 @@ class Sealer:
         body: bytes,
         times: Times,
         totals: dict[str, HeaderTotals] | None,
+        source: str = "stream",
     ) -> None:
         """Add the lines as one frame, or as two halves when they are too much for one message."""
         sequence = self.sequence + 1
@@ -148,7 +167,7 @@ class Sealer:
             collector=self._origin.collector,
             epoch=self._epoch,
             sequence=sequence,
-            source=self._origin.source,
+            source=source,
             lines=len(times),
             opened_at=int(times[0]),
             closed_at=int(times[-1]),
@@ -157,8 +176,8 @@ class Sealer:
         data = encode_frame(Frame(header, body))
         if len(data) > TARGET_MESSAGE_BYTES and len(times) > 1:
             half, lines = len(times) // 2, split_lines(body)
-            self._emit(sealed, channel, join_lines(lines[:half]), times[:half], None)
-            self._emit(sealed, channel, join_lines(lines[half:]), times[half:], None)
+            self._emit(sealed, channel, join_lines(lines[:half]), times[:half], None, source)
+            self._emit(sealed, channel, join_lines(lines[half:]), times[half:], None, source)
             return
         self.sequence = sequence
         sealed.frames.append(SealedFrame(header, data))
@@ -192,8 +211,10 @@ class Sealer:
     def _count_decoded(self, body: bytes, channel: str) -> dict[str, HeaderTotals]:
         """Count the lines that decode; the others become rejections downstream."""
         layout = LAYOUTS.get(channel)
-        rows = None if layout is None else decode_batch(body, channel, self._origin).rows
-        if layout is None or rows is None:
+        if layout is None or not layout.id_column:
+            return {}
+        rows = decode_batch(body, channel, self._origin).rows
+        if rows is None:
             return {}
         return {
             row.symbol: HeaderTotals(
@@ -225,6 +246,20 @@ def warm_up() -> None:
         b'"T":1770000000000,"m":true,"M":true}}'
     )
     sealer.seal([trade, b"{}"], [1_770_000_000_000_000_000] * 2)
+
+
+def _parts(lines: Sequence[bytes], max_bytes: int) -> Iterator[list[bytes]]:
+    """Yield the lines in parts that end where they have so many bytes."""
+    part: list[bytes] = []
+    room = max_bytes
+    for line in lines:
+        part.append(line)
+        room -= len(line)
+        if room <= 0:
+            yield part
+            part, room = [], max_bytes
+    if part:
+        yield part
 
 
 def _sort(message: bytes, time: int) -> tuple[str, bytes, dict[str, Any] | None]:

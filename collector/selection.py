@@ -5,8 +5,19 @@ Source: binance-protocol, section 4 (exchangeInfo, symbol status).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import contextlib
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+
+class _Entry(msgspec.Struct, rename="camel"):
+    symbol: str
+    status: str = ""
+    quote_asset: str = ""
+
+
+_ENTRY = msgspec.json.Decoder(_Entry)
 
 
 class SelectionError(ValueError):
@@ -14,19 +25,19 @@ class SelectionError(ValueError):
 
 
 def select_symbols(
-    exchange_info: Mapping[str, Any], symbols: tuple[str, ...], quote_assets: tuple[str, ...]
+    entries: Iterable[bytes], symbols: tuple[str, ...], quote_assets: tuple[str, ...]
 ) -> list[str]:
     """Return the symbols to collect, in exchangeInfo's order.
 
     Args:
-        exchange_info: the parsed answer of /api/v3/exchangeInfo.
+        entries: the symbols' entries of exchangeInfo; those that can't be read are left out.
         symbols: the list to collect; empty for all TRADING symbols of `quote_assets`.
         quote_assets: quote assets; ("*",) for all.
 
     Raises:
         SelectionError: a listed symbol is unknown to the exchange, or nothing is TRADING.
     """
-    known = {entry["symbol"]: entry for entry in exchange_info.get("symbols", ())}
+    known = {entry.symbol: entry for entry in _readable(entries)}
     if symbols:
         unknown = [symbol for symbol in symbols if symbol not in known]
         if unknown:
@@ -38,8 +49,7 @@ def select_symbols(
     chosen = [
         symbol
         for symbol, entry in known.items()
-        if entry.get("status") == "TRADING"
-        and ("*" in quote_assets or entry.get("quoteAsset") in quote_assets)
+        if entry.status == "TRADING" and ("*" in quote_assets or entry.quote_asset in quote_assets)
     ]
     if not chosen:
         raise SelectionError(
@@ -47,3 +57,9 @@ def select_symbols(
             " write for example USDT"
         )
     return chosen
+
+
+def _readable(entries: Iterable[bytes]) -> Iterator[_Entry]:
+    for entry in entries:
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            yield _ENTRY.decode(entry)

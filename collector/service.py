@@ -18,16 +18,18 @@ from typing import Any, Final
 from collector import http
 from collector.buffer import MessageBuffer
 from collector.connection import Connection, control_problem, is_server_shutdown
+from collector.exchange_info import SymbolNews
 from collector.ledger import Position
 from collector.metrics import CollectorMetrics, new_registry
 from collector.outbox import Outbox, Publisher
 from collector.protocol import AttemptLimiter, plan_shards
-from collector.rest import fetch_exchange_info
-from collector.sealing import Sealer, warm_up
+from collector.rest import ExchangeError, fetch_exchange_info
+from collector.sealing import Sealed, Sealer, warm_up
 from collector.selection import select_symbols
 from collector.settings import Settings
 from collector.spool import Spool
 from collector.transports import load_transport
+from market_data.channels import EXCHANGE_INFO
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class Service:
             epoch=self._epoch,
             with_quantities=settings.control_totals == "full",
         )
+        self._symbol_news = SymbolNews()
         self._connections: list[Connection] = []
         self._metrics = CollectorMetrics(
             self._outbox, lambda: [(c.shard.name, c.state) for c in self._connections]
@@ -108,8 +111,8 @@ class Service:
 
     async def _connect_all(self) -> None:
         settings = self._settings
-        info = await fetch_exchange_info(settings.rest_url, asyncio.sleep)
-        symbols = select_symbols(info, settings.symbols, settings.quote_assets)
+        entries = await self._ask_symbols()
+        symbols = select_symbols(entries, settings.symbols, settings.quote_assets)
         shards = plan_shards(symbols, settings.channels, settings.streams_per_connection)
         log.info("%d symbols on %d connections", len(symbols), len(shards))
         limiter = AttemptLimiter()
@@ -129,6 +132,28 @@ class Service:
             for connection in self._connections:
                 group.create_task(connection.run(), name=connection.shard.name)
             group.create_task(self._keep_gate(), name="gate")
+            group.create_task(self._follow_symbols(), name="symbols")
+
+    async def _ask_symbols(self) -> list[bytes]:
+        """Ask for exchangeInfo, publish what is new in it, and return its entries."""
+        entries = await fetch_exchange_info(self._settings.rest_url, asyncio.sleep)
+        now = time.time_ns() // 1000
+        lines = self._symbol_news.lines(entries, now)
+        sealed = self._sealer.seal_lines(
+            EXCHANGE_INFO, lines, now, source="rest", max_bytes=self._settings.frame_bytes
+        )
+        self._put(sealed)
+        log.info("exchangeInfo lists %d symbols; %d entries are news", len(entries), len(lines))
+        return entries
+
+    async def _follow_symbols(self) -> None:
+        """Ask for exchangeInfo again and again; what was told of symbols must not end the rest."""
+        while True:
+            await asyncio.sleep(self._settings.exchange_info_seconds)
+            try:
+                await self._ask_symbols()
+            except ExchangeError as error:
+                log.error("symbols stay as they were last told: %s", error)
 
     def _new_buffer(self, name: str) -> MessageBuffer:
         return MessageBuffer(
@@ -141,13 +166,16 @@ class Service:
     def _on_full(self, name: str, messages: list[bytes], times_ns: list[int]) -> None:
         """Seal a buffer of the connection `name` and put its frames into the outbox."""
         sealed = self._sealer.seal(messages, times_ns)
-        for frame in sealed.frames:
-            self._outbox.put(frame)
-        self._metrics.messages.update(sealed.messages)
+        self._put(sealed)
         for control in sealed.controls:
             self._on_control(name, control)
         if self._outbox.is_full:
             self._pause()
+
+    def _put(self, sealed: Sealed) -> None:
+        for frame in sealed.frames:
+            self._outbox.put(frame)
+        self._metrics.messages.update(sealed.messages)
 
     def _on_control(self, name: str, control: dict[str, Any]) -> None:
         problem = control_problem(control)

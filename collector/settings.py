@@ -45,6 +45,7 @@ class Settings:
         control_totals: ids counts ids per symbol; full also sums quantities.
         spool_dir: folder of the spool.
         spool_max_bytes: reading pauses when the spool holds this much.
+        exchange_info_seconds: exchangeInfo is asked again so often.
         streams_per_connection: at most 1,024 (Binance's limit).
         silence_seconds: a connection that delivers nothing for so long is made anew.
         drain_seconds: how long SIGTERM waits for Pub/Sub to acknowledge.
@@ -68,6 +69,7 @@ class Settings:
     control_totals: str = "ids"
     spool_dir: Path = field(default_factory=lambda: Path(".spool"))
     spool_max_bytes: int = 10 * 1024**3
+    exchange_info_seconds: int = 3600
     streams_per_connection: int = 1024
     silence_seconds: int = 60
     drain_seconds: int = 20
@@ -212,6 +214,9 @@ VARIABLES: Final[dict[str, Variable]] = {
     "spool_dir": Variable("COLLECTOR_SPOOL_DIR", Path, "write a folder"),
     "spool_max_bytes": Variable(
         "COLLECTOR_SPOOL_MAX_BYTES", _whole(1_000_000, 10**13), "write 10737418240"
+    ),
+    "exchange_info_seconds": Variable(
+        "COLLECTOR_EXCHANGE_INFO_SECONDS", _whole(1, 86_400), "write 3600"
     ),
     "streams_per_connection": Variable(
         "COLLECTOR_STREAMS_PER_CONNECTION", _whole(1, 1024), "write 1024"

@@ -184,7 +184,7 @@ def _column(scan: Scan, place: tuple[Positions, Positions], kind: Kind) -> pa.Ar
             return _decimals(scan, place, is_positive=kind is Kind.POSITIVE)
         case Kind.FLAG:
             return pa.array(scan.flags(*place))
-        case Kind.ID_OR_NONE | Kind.TEXT:
+        case Kind.ID_OR_NONE | Kind.TEXT | Kind.NAME | Kind.WORDS:
             raise Unusual
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 CONTROL: Final = "control"
+EXCHANGE_INFO: Final = "exchangeInfo"
 OTHER: Final = "other"
 
 
@@ -36,6 +37,7 @@ CHANNELS: Final[dict[str, Channel]] = {
         Channel("aggTrade", True, "raw.agg_trades"),
         Channel("kline", True, "raw.klines"),
         Channel("bookTicker", True, "raw.book_tickers"),
+        Channel(EXCHANGE_INFO, True, "raw.symbols; asked from REST, no stream has it"),
         Channel("blockTrade", False, "archived: own id space, unknown whether candles count it"),
         Channel("depth", False, "archived: order books are not loaded yet"),
         Channel("miniTicker", False, "archived: a rolling summary of trades that we have"),
@@ -67,7 +69,7 @@ def channel_of(stream: str) -> str:
         kind = symbol[1:]
     if kind.startswith("kline_") and "@" in kind:
         return OTHER
-    if kind in CHANNELS and kind not in (CONTROL, OTHER, "kline"):
+    if kind in CHANNELS and kind not in (CONTROL, EXCHANGE_INFO, OTHER, "kline"):
         return kind
     for prefix, channel in _PREFIXES:
         if kind.startswith(prefix):

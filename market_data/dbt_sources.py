@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from market_data.tables import DATASETS, FRAMES, TABLES, TRADES, Column, Table
+from market_data.tables import DATASETS, FRAMES, SYMBOLS, TABLES, TRADES, Column, Table
 
 SOURCES_PATH: Final = Path(__file__).parent.parent / "dbt" / "models" / "staging" / "_sources.yml"
 
@@ -20,7 +20,10 @@ _LOADED_AT: Final = "loaded_at"
 _WARN_AFTER_MINUTES: Final = 5
 _ERROR_AFTER_MINUTES: Final = 15
 _LEDGERS: Final = (TRADES, FRAMES)
-"""Tables whose silence is an outage; the others depend on which channels are subscribed."""
+"""Tables whose silence is an outage; the others depend on which channels are subscribed.
+
+SYMBOLS is no matter of freshness: it is silent while the exchange changes nothing.
+"""
 
 _HEADER: Final = """\
 # Generated from market_data/records.py by `python -m market_data.tables --write`; do not edit.
@@ -50,7 +53,7 @@ def _source_lines(dataset: str) -> Iterator[str]:
 def _table_lines(table: Table) -> Iterator[str]:
     yield f"      - name: {table.name}"
     yield f"        description: {json.dumps(table.description, ensure_ascii=False)}"
-    if any(column.name == _LOADED_AT for column in table.columns):
+    if table != SYMBOLS and any(column.name == _LOADED_AT for column in table.columns):
         yield from _freshness_lines(table)
     yield "        columns:"
     for column in table.columns:

@@ -31,7 +31,7 @@ from market_data.layouts import (
 from market_data.messages import classify
 from market_data.numbers import fits_numeric, parse_decimal, quote_quantity
 from market_data.records import MarketRecord
-from market_data.rejections import Reason, Rejected
+from market_data.rejections import Reason, Rejected, printable
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -56,11 +56,12 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line taken apart: the envelope's parts and the parsed payload."""
+    """A line taken apart: the envelope's parts, the parsed payload, and the envelope itself."""
 
     received_at: datetime
     stream: str | None
     data: Any
+    envelope: dict[str, Any]
 
 
 def from_microseconds(value: int) -> datetime:
@@ -115,16 +116,16 @@ def parse_line(line: bytes) -> Line:
     if "base64" in envelope:
         message = _json(_unwrap(envelope["base64"]))
         if isinstance(message, dict) and message.keys() == {"stream", "data"}:
-            return Line(received_at, _stream(message["stream"]), message["data"])
-        return Line(received_at, None, message)
+            return Line(received_at, _stream(message["stream"]), message["data"], envelope)
+        return Line(received_at, None, message, envelope)
     if "data" not in envelope:
         raise Rejected(Reason.NOT_AN_ENVELOPE, "the line has no data", field="data")
     stream = _stream(envelope["stream"]) if "stream" in envelope else None
-    return Line(received_at, stream, envelope["data"])
+    return Line(received_at, stream, envelope["data"], envelope)
 
 
-def check_symbol(symbol: object, stream: str | None) -> str:
-    """Return a payload's symbol if it is one and belongs to the stream.
+def check_symbol(symbol: object, stream: str | None, key: str = "s") -> str:
+    """Return a payload's symbol, which stands at `key`, if it is one and belongs to the stream.
 
     Raises:
         Rejected: no text, empty, too long, unprintable, or not the stream's symbol.
@@ -133,15 +134,15 @@ def check_symbol(symbol: object, stream: str | None) -> str:
         raise Rejected(
             Reason.MISSING_KEY if symbol is None else Reason.WRONG_TYPE,
             "expected a symbol such as BTCUSDT",
-            field="s",
+            field=key,
             value=symbol,
         )
-    if not 0 < len(symbol) <= MAX_TEXT or not symbol.isprintable() or " " in symbol:
+    if not _is_name(symbol):
         raise Rejected(
-            Reason.OUT_OF_RANGE, "expected a symbol such as BTCUSDT", field="s", value=symbol
+            Reason.OUT_OF_RANGE, "expected a symbol such as BTCUSDT", field=key, value=symbol
         )
     if stream is not None and symbol_of(stream) != symbol.upper():
-        raise Rejected(Reason.SYMBOL_MISMATCH, f"the stream is {stream}", field="s", value=symbol)
+        raise Rejected(Reason.SYMBOL_MISMATCH, f"the stream is {stream}", field=key, value=symbol)
     return symbol
 
 
@@ -161,7 +162,9 @@ def _record(parsed: Line, layout: Layout, origin: Origin) -> MarketRecord | Igno
     if not isinstance(payload, dict):
         raise Rejected(Reason.WRONG_TYPE, "expected a JSON object", field="data", value=payload)
     check_event(payload.get("e"), layout)
-    symbol = check_symbol(payload.get("s"), parsed.stream)
+    symbol = check_symbol(payload.get(layout.symbol_key), parsed.stream, layout.symbol_key)
+    if layout.prepare is not None:
+        payload = layout.prepare(payload)
     inner = payload if layout.nested is None else payload.get(layout.nested)
     if not isinstance(inner, dict):
         raise Rejected(
@@ -174,6 +177,7 @@ def _record(parsed: Line, layout: Layout, origin: Origin) -> MarketRecord | Igno
         return Ignored("invalidated_agg_trade")
     values = {field.column: _value(inner, field) for field in layout.fields}
     values |= {field.column: _value(payload, field) for field in layout.outer_fields}
+    values |= {field.column: _value(parsed.envelope, field) for field in layout.line_fields}
     if layout.quantity_columns is not None:
         values["quote_quantity"] = _quote_quantity(values["price"], values["quantity"])
     return cast(
@@ -210,6 +214,8 @@ def _quote_quantity(price: Decimal, quantity: Decimal) -> Decimal:
 
 def _value(payload: dict[str, Any], field: Field) -> Any:
     if field.key not in payload:
+        if field.is_optional:
+            return None
         raise Rejected(Reason.MISSING_KEY, f"expected {field.kind.value}", field=field.key)
     return _CHECKS[field.kind](payload[field.key], field.key)
 
@@ -273,6 +279,24 @@ def _text(value: object, key: str) -> str:
     return value
 
 
+def _name(value: object, key: str) -> str:
+    if not isinstance(value, str):
+        raise Rejected(Reason.WRONG_TYPE, "expected a name", field=key, value=value)
+    if not _is_name(value):
+        raise Rejected(Reason.OUT_OF_RANGE, "expected a short name", field=key, value=value)
+    return value
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= MAX_TEXT and text.isprintable() and " " not in text
+
+
+def _words(value: object, key: str) -> str:
+    if not isinstance(value, str):
+        raise Rejected(Reason.WRONG_TYPE, "expected a text", field=key, value=value)
+    return printable(value)
+
+
 _CHECKS: Final[dict[Kind, Callable[[object, str], Any]]] = {
     Kind.ID: _id,
     Kind.ID_OR_NONE: functools.partial(_id, lowest=-1),
@@ -281,6 +305,8 @@ _CHECKS: Final[dict[Kind, Callable[[object, str], Any]]] = {
     Kind.DECIMAL: _decimal,
     Kind.FLAG: _flag,
     Kind.TEXT: _text,
+    Kind.NAME: _name,
+    Kind.WORDS: _words,
 }
 
 

@@ -8,11 +8,14 @@ Source of keys and types: binance-protocol, section 2.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
-from market_data.tables import AGG_TRADES, BOOK_TICKERS, KLINES, TRADES, Table
+from market_data.channels import EXCHANGE_INFO
+from market_data.symbols import flatten
+from market_data.tables import AGG_TRADES, BOOK_TICKERS, KLINES, SYMBOLS, TRADES, Table
 
 
 class Kind(Enum):
@@ -25,15 +28,18 @@ class Kind(Enum):
     DECIMAL = "a decimal from 0, as a string"
     FLAG = "true or false"
     TEXT = "a short text"
+    NAME = "a name such as BTC, in any script"
+    WORDS = "a text"
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One key of a payload and the column that it becomes."""
+    """One key of a payload and the column that it becomes; null if it is optional and missing."""
 
     column: str
     key: str
     kind: Kind
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +53,13 @@ class Layout:
         nested: key of the object that holds the fields; None when the payload itself does.
         fields: the keys read from that object.
         outer_fields: the keys read from the payload around it.
+        line_fields: the keys read from the line around the payload.
+        symbol_key: key of the symbol.
+        prepare: makes the payload flat before it is read; None when it is flat already.
         order: the payload's keys in the order in which Binance writes them; empty where messages
             are rare or nested, and are decoded line by line.
-        id_column: column whose values identify a row within its symbol, for control totals.
+        id_column: column whose values identify a row within its symbol, for control totals; empty
+            for channels without.
         quantity_columns: quantity and quote quantity columns, for control totals.
     """
 
@@ -59,6 +69,9 @@ class Layout:
     nested: str | None
     fields: tuple[Field, ...]
     outer_fields: tuple[Field, ...] = ()
+    line_fields: tuple[Field, ...] = ()
+    symbol_key: str = "s"
+    prepare: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     order: str = ""
     id_column: str = ""
     quantity_columns: tuple[str, str] | None = None
@@ -143,8 +156,28 @@ BOOK_TICKER: Final = Layout(
     id_column="update_id",
 )
 
+SYMBOL: Final = Layout(
+    channel=EXCHANGE_INFO,
+    table=SYMBOLS,
+    event=None,
+    nested=None,
+    fields=(
+        Field("status", "status", Kind.TEXT),
+        Field("base_asset", "baseAsset", Kind.NAME),
+        Field("quote_asset", "quoteAsset", Kind.NAME),
+        Field("tick_size", "tickSize", Kind.DECIMAL, is_optional=True),
+        Field("step_size", "stepSize", Kind.DECIMAL, is_optional=True),
+        Field("min_notional", "minNotional", Kind.DECIMAL, is_optional=True),
+        Field("is_spot_allowed", "isSpotTradingAllowed", Kind.FLAG),
+        Field("permissions", "permissions", Kind.WORDS),
+    ),
+    line_fields=(Field("listed_symbols", "listed", Kind.ID),),
+    symbol_key="symbol",
+    prepare=flatten,
+)
+
 LAYOUTS: Final[dict[str, Layout]] = {
-    layout.channel: layout for layout in (TRADE, AGG_TRADE, KLINE, BOOK_TICKER)
+    layout.channel: layout for layout in (TRADE, AGG_TRADE, KLINE, BOOK_TICKER, SYMBOL)
 }
 
 # Binance opened in July 2017; a recorder's or exchange's clock before 2009 or after 2100 is broken.

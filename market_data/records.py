@@ -102,6 +102,34 @@ class BookTicker(Received):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Symbol(Received):
+    """One row per snapshot and symbol that it brought news of: the entry in exchangeInfo.
+
+    The rows of one collector with one `received_at` are of one snapshot. A collector sends all
+    entries at first, then those that changed, and all again when one has gone: only a snapshot
+    with as many symbols as `listed_symbols` says can prove that a symbol is not in it.
+    """
+
+    market: Annotated[str, "Market of the exchange: spot."]
+    symbol: Annotated[str, "Symbol as Binance spells it, for example BTCUSDT."]
+    status: Annotated[str, "TRADING, END_OF_DAY, HALT, BREAK or CANCEL_ONLY."]
+    base_asset: Annotated[str, "Asset that is bought and sold, for example BTC."]
+    quote_asset: Annotated[str, "Asset that prices are in, for example USDT."]
+    tick_size: Annotated[Decimal | None, "Smallest step of a price; null without such a filter."]
+    step_size: Annotated[Decimal | None, "Smallest step of a quantity; null without such a filter."]
+    min_notional: Annotated[
+        Decimal | None, "Smallest price x quantity of an order; null without such a filter."
+    ]
+    is_spot_allowed: Annotated[bool, "True when spot trading is allowed at all."]
+    permissions: Annotated[
+        str,
+        "Permissions to trade it, one of each set: SPOT,MARGIN; sets are separated by semicolons,"
+        " account groups (TRD_GRP_...) left out.",
+    ]
+    listed_symbols: Annotated[int, "Number of symbols in the whole answer of exchangeInfo."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
     """One row per item that could not be used: the original bytes and why."""
 
@@ -163,6 +191,8 @@ class FrameSymbol:
     symbol: Annotated[str, "Symbol as Binance spells it."]
     first_id: Annotated[int, "Smallest id in the frame."]
     last_id: Annotated[int, "Largest id in the frame."]
+    first_at: Annotated[datetime, "Earliest of the times that the rows' table is partitioned by."]
+    last_at: Annotated[datetime, "Latest of the times that the rows' table is partitioned by."]
     count: Annotated[int, "Number of loaded rows."]
     sum_ids: Annotated[Decimal, "Sum of the ids."]
     sum_quantity: Annotated[Decimal | None, "Sum of quantity; null for channels without one."]
@@ -172,4 +202,4 @@ class FrameSymbol:
     loaded_at: Annotated[datetime, "When BigQuery had acknowledged the frame's rows."]
 
 
-MarketRecord = Trade | AggTrade | Kline | BookTicker
+MarketRecord = Trade | AggTrade | Kline | BookTicker | Symbol

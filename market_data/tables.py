@@ -29,6 +29,7 @@ from market_data.records import (
     FrameSymbol,
     Kline,
     Rejection,
+    Symbol,
     Trade,
 )
 
@@ -152,18 +153,23 @@ KLINES: Final = Table(
 BOOK_TICKERS: Final = Table(
     "raw", "book_tickers", BookTicker, "received_at", ("market", "symbol", "update_id")
 )
+SYMBOLS: Final = Table("raw", "symbols", Symbol, "received_at", ("market", "symbol"))
 REJECTIONS: Final = Table("raw", "rejections", Rejection, "rejected_at", ("reason", "symbol"))
 FRAMES: Final = Table("ops", "frames", FrameEntry, "loaded_at", ("collector", "epoch", "sequence"))
 FRAME_SYMBOLS: Final = Table(
     "ops", "frame_symbols", FrameSymbol, "loaded_at", ("market", "channel", "symbol")
 )
 
-TABLES: Final = (TRADES, AGG_TRADES, KLINES, BOOK_TICKERS, REJECTIONS, FRAMES, FRAME_SYMBOLS)
+TABLES: Final = (
+    *(TRADES, AGG_TRADES, KLINES, BOOK_TICKERS, SYMBOLS, REJECTIONS),
+    *(FRAMES, FRAME_SYMBOLS),
+)
 TABLE_OF_CHANNEL: Final[dict[str, Table]] = {
     "trade": TRADES,
     "aggTrade": AGG_TRADES,
     "kline": KLINES,
     "bookTicker": BOOK_TICKERS,
+    "exchangeInfo": SYMBOLS,
 }
 DATASETS: Final = ("raw", "staging", "intermediate", "marts", "ops")
 

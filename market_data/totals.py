@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import Final
 
@@ -53,9 +54,10 @@ _DECIMAL128: Final = Decimal(10) ** 29
 def totals_by_symbol(rows: pa.RecordBatch, layout: Layout) -> tuple[SymbolTotals, ...]:
     """Return the control totals of a batch, ordered by symbol.
 
-    Sums that NUMERIC can't hold are None: only a made-up message can reach them.
+    A channel without ids has none. Sums that NUMERIC can't hold are None: only a made-up message
+    can reach them.
     """
-    if rows.num_rows == 0:
+    if rows.num_rows == 0 or not layout.id_column:
         return ()
     columns = {"symbol": rows.column("symbol"), "id": _ids(rows, layout)}
     aggregates = [("id", "min"), ("id", "max"), ("id", "count"), ("id", "sum")]
@@ -87,6 +89,14 @@ def totals_by_symbol(rows: pa.RecordBatch, layout: Layout) -> tuple[SymbolTotals
             strict=True,
         )
     )
+
+
+def times_by_symbol(rows: pa.RecordBatch, layout: Layout) -> dict[str, tuple[datetime, datetime]]:
+    """Return the first and last time of each symbol in a batch, by the table's partition column."""
+    columns = {"symbol": rows.column("symbol"), "at": rows.column(layout.table.partition_column)}
+    spans = pa.table(columns).group_by("symbol").aggregate([("at", "min"), ("at", "max")])
+    found = (spans[name].to_pylist() for name in ("symbol", "at_min", "at_max"))
+    return {symbol: (first, last) for symbol, first, last in zip(*found, strict=True)}
 
 
 def _ids(rows: pa.RecordBatch, layout: Layout) -> pa.Array:

@@ -1,4 +1,4 @@
-"""The command line of the sandbox: `python -m sandbox up | down | status | env | demo | replay`.
+"""The command line of the sandbox: `python -m sandbox up | down | status | env | demo | …`.
 
 Exit codes: 0 all is well, 1 something failed (or the certificate is not complete), 2 a wrong
 setting, flag or file. Every flag has an environment variable `SANDBOX_*`; the flag wins.
@@ -31,6 +31,8 @@ from sandbox.settings import (
 from sandbox.state import STARTING, State, read_state
 
 _WRONG_USE: Final = 2
+_RUN_UP: Final = "90"
+_MINUTES_WITH_RUN_UP: Final = 3
 _MEBIBYTE: Final = 2**20
 
 
@@ -67,6 +69,9 @@ def settings_of(options: argparse.Namespace, environment: Mapping[str, str]) -> 
     recordings = tuple(path.absolute() for path in getattr(options, "files", ()) or ())
     if recordings:
         given["SANDBOX_EXCHANGE"] = "recording"
+    if options.command == "demo" and not given.keys() & {"SANDBOX_SPEED", "SANDBOX_EXCHANGE"}:
+        default = "0" if options.minutes < _MINUTES_WITH_RUN_UP else _RUN_UP
+        given.setdefault("SANDBOX_RUN_UP", environment.get("SANDBOX_RUN_UP", default))
     settings = read_settings({**environment, **given}, recordings)
     check_files([*recordings, *(getattr(options, "klines", None) or ())])
     if settings.exchange == "recording" and not recordings:
@@ -155,9 +160,14 @@ def demo(settings: Settings, options: argparse.Namespace) -> int:
     """Run the simulated or live market for some minutes and certify it."""
     from sandbox.demo import run_demo
 
+    seconds = options.minutes * 60
+    if settings.run_up >= seconds:
+        raise SettingsError(
+            f"--run-up: {settings.run_up} s do not fit into {seconds:g} s; give more --minutes"
+        )
     return run_demo(
         settings,
-        seconds=options.minutes * 60,
+        seconds=seconds,
         fresh=options.fresh,
         leave=options.exit,
         output=options.json,
@@ -179,6 +189,17 @@ def replay(settings: Settings, options: argparse.Namespace) -> int:
     )
 
 
+def verify(settings: Settings, options: argparse.Namespace) -> int:
+    """Compact the archive, compute its candles outside the warehouse and compare with the marts."""
+    from sandbox.verify import verify_marts
+
+    state = lifecycle.find(settings)
+    if state is None:
+        print("not running; start it with `python -m sandbox up`", file=sys.stderr)
+        return 1
+    return verify_marts(Settings.from_document(state.settings))
+
+
 _COMMANDS: Final = {
     "up": up,
     "down": down,
@@ -186,6 +207,7 @@ _COMMANDS: Final = {
     "env": env,
     "demo": demo,
     "replay": replay,
+    "verify": verify,
 }
 
 
@@ -245,6 +267,13 @@ def _add_flags(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the certificate here too")
     if name == "demo":
         parser.add_argument("--minutes", type=_minutes, default=3.0, help="default: 3")
+        parser.add_argument(
+            "--run-up",
+            dest="SANDBOX_RUN_UP",
+            metavar="SECONDS",
+            help=f"of the minutes, for the market's day before; 0: none; default: {_RUN_UP}"
+            f" from {_MINUTES_WITH_RUN_UP} minutes on",
+        )
     else:
         parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
         parser.add_argument("--klines", type=Path, nargs="+", metavar="CSV")

@@ -118,6 +118,11 @@ class _Demo:
         platform = self._platform(state)
         reader = Reader(platform)
         self._marts = Marts(self._settings, platform, state.run_id)
+        if self._settings.exchange == SIMULATED and self._settings.run_up:
+            post_json(
+                f"{self._settings.exchange_url}/sim/hurry?seconds={self._settings.run_up}", {}
+            )
+            self.say(f"the market hurries through yesterday for {self._settings.run_up} s")
         with View(self._console, now=lambda: datetime.now(UTC), clock=time.monotonic) as view:
             self._watch(reader, view, seconds)
             self._drain(reader, view)

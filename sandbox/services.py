@@ -13,6 +13,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +47,10 @@ BIGQUERY_HOME: Final = "bigquery-home"  # DuckDB's extension; costs a second to 
 
 # The end of a demo waits for the last object; the job's default of a minute is for a real bucket.
 ARCHIVE_SECONDS: Final = 10
+
+# How a run-up begins, before the day it covers, and how busy it is: trades a market second.
+_EVENING: Final = timedelta(hours=3)
+_CALM_RATE: Final = 0.5
 
 LIVE_SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT")
 
@@ -199,6 +204,15 @@ def _bigquery(settings: Settings, base: Mapping[str, str]) -> Service:
     )
 
 
+def run_up_from(now: datetime) -> datetime:
+    """Return where a run-up begins: early enough for the whole day before to be covered.
+
+    A symbol's day is proven from its last trade before midnight on; the calmest trade hourly.
+    """
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return today - timedelta(days=1) - _EVENING
+
+
 def _exchange(settings: Settings, base: Mapping[str, str]) -> Service:
     port = _port(settings, "exchange")
     arguments = ["--host", HOST, "--port", str(port.number), "--mode", settings.exchange]
@@ -208,6 +222,9 @@ def _exchange(settings: Settings, base: Mapping[str, str]) -> Service:
     else:
         arguments += ["--seed", str(settings.seed), "--rate", str(settings.rate)]
         arguments += ["--speed", str(settings.speed), "--symbols", str(settings.market_size)]
+        if settings.run_up:
+            start = run_up_from(datetime.now(UTC)).isoformat()
+            arguments += ["--start", start, "--calm-rate", str(_CALM_RATE)]
     return Service(
         name="exchange",
         command=(sys.executable, "-m", "sandbox.exchange", *arguments),

@@ -85,6 +85,8 @@ class Settings:
         channels: stream suffixes to subscribe to.
         rate: trades a second of the simulated market.
         speed: how much faster than the wall's the simulated exchange's clock runs.
+        run_up: seconds that `demo` takes for the market's day before: its clock starts the evening
+            before that day and hurries through it, calmly trading; 0 for none.
         seed: of the simulated market.
         recordings: files to serve with `recording`.
     """
@@ -98,9 +100,13 @@ class Settings:
     tables: str = MEMORY
     symbols: tuple[str, ...] = ()
     market_size: int = 50
-    channels: tuple[str, ...] = ("trade", "aggTrade", "bookTicker", "kline_1m")
+    channels: tuple[str, ...] = (
+        *("trade", "aggTrade", "bookTicker"),
+        *("kline_1m", "kline_5m", "kline_15m", "kline_1h", "kline_4h", "kline_1d"),
+    )
     rate: int = 1000
     speed: float = 1.0
+    run_up: int = 0
     seed: int = 1
     recordings: tuple[Path, ...] = ()
 
@@ -270,6 +276,7 @@ _FIELDS: Final = {
     "SANDBOX_CHANNELS": "channels",
     "SANDBOX_RATE": "rate",
     "SANDBOX_SPEED": "speed",
+    "SANDBOX_RUN_UP": "run_up",
     "SANDBOX_SEED": "seed",
 }
 PORTS_SETTING: Final = "SANDBOX_PORTS"
@@ -291,6 +298,11 @@ def read_settings(values: Mapping[str, str], recordings: tuple[Path, ...] = ()) 
             except ValueError as error:
                 mistakes.append(f"{name}: {error}, was {text!r}")
     ports = _read_ports(values, mistakes)
+    if given.get("run_up") and given.get("speed", 1.0) != 1.0:
+        mistakes.append(
+            "SANDBOX_RUN_UP: a market that hurries to the wall's time keeps to it; set"
+            f" SANDBOX_SPEED to 1, was {given['speed']}"
+        )
     if mistakes:
         raise SettingsError("\n".join(mistakes))
     return replace(Settings(), ports=ports, recordings=recordings, **given)
@@ -369,5 +381,6 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "market_size": _count,
     "rate": _count,
     "speed": _positive,
+    "run_up": _whole,
     "seed": _whole,
 }

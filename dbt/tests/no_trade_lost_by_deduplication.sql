@@ -1,5 +1,4 @@
--- Every trade id that was staged is kept. Rows that arrive while dbt runs are younger than the
--- newest kept one or were being appended next to it, so the last minute is left out.
+-- Every trade of a load that was built is kept.
 with
 
 staged as (
@@ -8,15 +7,19 @@ staged as (
 
 ),
 
-kept as (
+loads as (
 
-    select * from {{ ref('int_trades_deduplicated') }}
+    select distinct
+        frame_id,
+        market,
+        symbol
+    from {{ ref('int_loads') }}
 
 ),
 
-horizon as (
+kept as (
 
-    select timestamp_sub(max(loaded_at), interval 1 minute) as loaded_before from kept
+    select * from {{ ref('int_trades_deduplicated') }}
 
 )
 
@@ -25,12 +28,14 @@ select
     staged.symbol,
     staged.trade_id
 from staged
-cross join horizon
+inner join loads
+    on
+        staged.frame_id = loads.frame_id
+        and staged.market = loads.market
+        and staged.symbol = loads.symbol
 left join kept
     on
         staged.market = kept.market
         and staged.symbol = kept.symbol
         and staged.trade_id = kept.trade_id
-where
-    kept.trade_id is null
-    and (horizon.loaded_before is null or staged.loaded_at < horizon.loaded_before)
+where kept.trade_id is null

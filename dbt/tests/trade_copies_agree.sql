@@ -4,7 +4,13 @@ select
     market,
     symbol,
     trade_id,
-    count(*) as copies
+    count(*) as copies,
+    min(price) as lowest_price,
+    max(price) as highest_price,
+    min(quantity) as smallest_quantity,
+    max(quantity) as largest_quantity,
+    min(traded_at) as first_traded_at,
+    max(traded_at) as last_traded_at
 from {{ ref('stg_trades') }}
 group by market, symbol, trade_id
 having

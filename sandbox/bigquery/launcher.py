@@ -2,7 +2,7 @@
 
 Run as a script by the *emulators'* Python (`sandbox.services` builds the command), not by the
 platform's: bqemulator pins libraries that ours contradict. So this file imports the standard
-library and the emulators' environment only. Four things differ from `bqemulator start`:
+library and the emulators' environment only. Five things differ from `bqemulator start`:
 
 * No automatic time-travel snapshot: it copies the whole table at every write, so appends slow down
   with the table and memory grows without end. `CREATE SNAPSHOT TABLE` still works;
@@ -10,6 +10,8 @@ library and the emulators' environment only. Four things differ from `bqemulator
 * Each thread has a DuckDB cursor of its own. bqemulator shares one connection between the loop
   that answers REST and the threads that answer the Storage API: a query during an append can stop
   both for ever (one holds Python's lock, the other the connection's), or read the other's result.
+* As many AppendRows streams may be open as a worker of the job needs. Each keeps a thread, and
+  asyncio has no more threads than cores + 4: the next stream would wait for ever.
 * DuckDB's spatial extension is installed from its PyPI wheel, not from the network, below a home
   of the sandbox's own; the user's `~/.duckdb` is not touched. The avro extension is not on PyPI
   and stays away.
@@ -23,11 +25,14 @@ import importlib.util
 import os
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 _AUTOMATIC = "AUTO"
 _STAGING_FOLDER = "uploads"
+# A writer has a stream a table, a worker a writer a thread; threads are made as streams come.
+_STREAMS = 128
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -106,6 +111,16 @@ def give_each_thread_a_cursor(engine: Any) -> None:
     engine.connection = property(connection)
 
 
+def give_streams_threads(aio: Any) -> None:
+    """Let the servers that `grpc.aio` makes answer `_STREAMS` calls at once."""
+    original = aio.server
+
+    def server(*arguments: Any, **options: Any) -> Any:
+        return original(ThreadPoolExecutor(_STREAMS), *arguments, **options)
+
+    aio.server = server
+
+
 def emulator_settings(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keyword arguments of bqemulator's `Settings`."""
     return {
@@ -132,6 +147,7 @@ def main(arguments: list[str]) -> int:
     os.environ.clear()
     os.environ.update(environment)
 
+    import grpc.aio
     from bqemulator.config import Settings  # type: ignore[import-not-found]
     from bqemulator.server import run_forever  # type: ignore[import-not-found]
     from bqemulator.storage.engine import DuckDBEngine  # type: ignore[import-not-found]
@@ -142,6 +158,7 @@ def main(arguments: list[str]) -> int:
     install_spatial_extension()
     disable_automatic_snapshots(SnapshotManager)
     give_each_thread_a_cursor(DuckDBEngine)
+    give_streams_threads(grpc.aio)
     run_forever(Settings(**emulator_settings(options)))
     return 0
 

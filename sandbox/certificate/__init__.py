@@ -22,8 +22,8 @@ def collect(platform: Platform) -> dict[str, Any]:
     """Return the certificate of a drained platform whose marts have been built.
 
     Keys: `verdict` (COMPLETE or INCOMPLETE), `problems` (sentences, empty when complete),
-    `symbols` (control totals by stage), `frames`, `holes`, `rejections`, `candles`, `latency`,
-    `seconds_to_ready`, `peak_memory`, `created_at`.
+    `symbols` (control totals by stage), `frames`, `holes`, `days` (verdicts), `rejections`,
+    `candles`, `latency`, `seconds_to_ready`, `peak_memory`, `created_at`.
 
     Raises:
         OSError: a stage can't be asked.
@@ -35,6 +35,7 @@ def collect(platform: Platform) -> dict[str, Any]:
             "symbols": stages.totals_by_stage(platform, warehouse),
             "frames": stages.frame_ledger(warehouse),
             "holes": stages.holes(warehouse),
+            "days": stages.days(warehouse),
             "rejections": stages.rejections(warehouse),
             "candles": candles.compare(warehouse, platform.reference_klines),
             "latency": latency.percentiles(warehouse, platform.exchange_url),

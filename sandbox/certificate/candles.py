@@ -25,7 +25,7 @@ FIELDS: Final = (
 )
 # Order of the columns in data.binance.vision's kline files; 0 is the open time, 6 the close time.
 _COLUMNS: Final = (1, 2, 3, 4, 5, 7, 8, 9, 10)
-_FILE_NAME: Final = re.compile(r"(?P<symbol>[^-]+)-(?P<interval>1m|5m)-.*\.csv")
+_FILE_NAME: Final = re.compile(r"(?P<symbol>[^-]+)-(?P<interval>1m|5m|15m|1h|4h|1d)-.*\.csv")
 _MAX_SHOWN: Final = 50
 # Times of the archive in µs have 16 digits, in ms 13.
 _MICROSECONDS_FROM: Final = 10**14
@@ -33,7 +33,8 @@ _MICROSECONDS_FROM: Final = 10**14
 _STREAMED: Final = """
 select kline_interval, count(*) as known, countif(is_covered) as compared,
   countif(is_covered and is_equal) as equal
-from `{project}.marts.kline_reconciliation` group by kline_interval order by kline_interval
+from `{project}.marts.kline_reconciliation` group by kline_interval
+order by strpos('1m 5m 15m 1h 4h 1d', kline_interval)
 """
 _DIFFERENT: Final = """
 select *
@@ -42,7 +43,10 @@ order by market, symbol, kline_interval, opened_at limit 50
 """
 _OURS: Final = """
 select *
-from `{project}.marts.ohlcv_{interval}` where symbol = '{symbol}' order by opened_at
+from `{project}.marts.ohlcv_{interval}`
+where symbol = '{symbol}' and is_final and trades > 0
+and opened_at >= timestamp '2017-07-01' -- a condition on the partitions; Binance opened then
+order by opened_at
 """
 
 
@@ -53,8 +57,8 @@ class KlineFileError(ValueError):
 def compare(warehouse: Warehouse, references: Sequence[Path]) -> dict[str, Any]:
     """Return how our candles compare with the exchange's.
 
-    A candle is compared when our trades provably cover it: ids are consecutive from the trade
-    before its start to the trade after its end.
+    A candle is compared when our trades provably cover it: `is_covered` and `is_final` of the
+    marts. Differences come with their class.
 
     Args:
         warehouse: where the marts are.
@@ -100,7 +104,7 @@ def _compare_file(warehouse: Warehouse, path: Path) -> dict[str, Any]:
     if not symbol.isalnum():
         raise KlineFileError(f"{path}: {symbol!r} is no symbol")
     sql = _OURS.replace("{interval}", interval).replace("{symbol}", symbol)
-    ours = _covered(warehouse.rows(sql))
+    ours = {row["opened_at"]: row for row in warehouse.rows(sql)}
     official = read_klines(path)
     compared = sorted(ours.keys() & official.keys())
     differences = [
@@ -120,18 +124,6 @@ def _compare_file(warehouse: Warehouse, path: Path) -> dict[str, Any]:
         "compared": len(compared),
         "equal": len(compared) - len({row["opened_at"] for row in differences}),
         "differences": differences[:_MAX_SHOWN],
-    }
-
-
-def _covered(candles: list[dict[str, Any]]) -> dict[datetime, dict[str, Any]]:
-    """Return the candles between a trade before and a trade behind, with consecutive ids."""
-    traded = [candle for candle in candles if candle["trades"]]
-    return {
-        candle["opened_at"]: candle
-        for before, candle, behind in zip(traded, traded[1:], traded[2:], strict=False)
-        if candle["first_trade_id"] == before["last_trade_id"] + 1
-        and behind["first_trade_id"] == candle["last_trade_id"] + 1
-        and candle["last_trade_id"] - candle["first_trade_id"] + 1 == candle["trades"]
     }
 
 

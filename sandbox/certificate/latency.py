@@ -1,58 +1,61 @@
-"""Latency per stage, from the times that the rows and frames carry."""
+"""Latency per stage, as the mart has it."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sandbox.probes import get
 from sandbox.warehouse import Warehouse
 
-# Each stage: from which time to which, per trade; published and loaded are known per frame.
-_STAGES: Final = {
-    "exchange_to_received": ("trade.event_at", "trade.received_at"),
-    "received_to_published": ("trade.received_at", "frame.published_at"),
-    "published_to_loaded": ("frame.published_at", "frame.loaded_at"),
-    "exchange_to_loaded": ("trade.event_at", "frame.loaded_at"),
-}
+# Of the slowest minute: percentiles of minutes do not add up to one of them all.
 _SQL: Final = """
-select approx_quantiles(timestamp_diff({until}, {since}, microsecond), 100) as quantiles
-from `{project}.raw.trades` as trade
-inner join (
-  select frame_id, min(published_at) as published_at, min(loaded_at) as loaded_at
-  from `{project}.ops.frames` group by frame_id
-) as frame on frame.frame_id = trade.frame_id
+select stage, max(p50_us) as p50_us, max(p99_us) as p99_us, max(max_us) as max_us
+from `{project}.marts.pipeline_latency`
+where opened_at >= timestamp '{live}'
+group by stage
 """
+STAGES: Final = (
+    "exchange_to_received",
+    "received_to_published",
+    "published_to_loaded",
+    "exchange_to_loaded",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """Whether the exchange's clock is the wall's, and from which of its times on."""
+
+    is_wall: bool
+    since: str
+
+
+_ALWAYS: Final = "1970-01-01T00:00:00Z"
+_WALL_CLOCK: Final = _Clock(is_wall=True, since=_ALWAYS)
 
 
 def percentiles(warehouse: Warehouse, exchange_url: str | None) -> dict[str, Any]:
-    """Return p50, p99 and max in ms of each stage.
+    """Return p50, p99 and max in ms of each stage's slowest minute.
 
     Stages that begin at the exchange are null when its clock is not the wall's: in a recording,
-    or when the simulated market runs faster.
+    or when the simulated market runs faster. Minutes of a hurry are left out of all.
     """
-    has_wall_clock = exchange_url is None or _runs_on_wall_clock(exchange_url)
+    clock = _WALL_CLOCK if exchange_url is None else _clock_of(exchange_url)
+    rows = {row["stage"]: row for row in warehouse.rows(_SQL.replace("{live}", clock.since))}
     return {
-        stage: _measure(warehouse, since, until)
-        if has_wall_clock or not stage.startswith("exchange")
+        stage: {
+            f"{name}_ms": int(rows[stage][f"{name}_us"]) / 1000 for name in ("p50", "p99", "max")
+        }
+        if stage in rows and (clock.is_wall or not stage.startswith("exchange"))
         else None
-        for stage, (since, until) in _STAGES.items()
+        for stage in STAGES
     }
 
 
-def _measure(warehouse: Warehouse, since: str, until: str) -> dict[str, float] | None:
-    rows = warehouse.rows(_SQL.replace("{since}", since).replace("{until}", until))
-    quantiles = rows[0]["quantiles"] if rows else None
-    if not quantiles:
-        return None
-    return {
-        "p50_ms": int(quantiles[50]) / 1000,
-        "p99_ms": int(quantiles[99]) / 1000,
-        "max_ms": int(quantiles[100]) / 1000,
-    }
-
-
-def _runs_on_wall_clock(exchange_url: str) -> bool:
+def _clock_of(exchange_url: str) -> _Clock:
     _, body = get(f"{exchange_url}/sim/status")
     status = json.loads(body)
-    return status["mode"] == "simulated" and float(status["speed"]) == 1.0
+    is_wall = status["mode"] == "simulated" and float(status["speed"]) == 1.0
+    return _Clock(is_wall, status["hurry_ends"] or _ALWAYS)

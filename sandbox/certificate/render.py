@@ -9,6 +9,7 @@ from rich.table import Table
 
 from sandbox.certificate.stages import STAGES
 
+VERDICTS: Final = ("FINAL", "PROVISIONAL", "INCOMPLETE")
 _MAX_ROWS: Final = 12
 _MEBIBYTE: Final = 1024 * 1024
 
@@ -27,6 +28,7 @@ def render(certificate: dict[str, Any], console: Console) -> None:
         console.print(f"  … and {len(certificate['problems']) - _MAX_ROWS} more (see --json)")
     console.print(_totals(certificate["symbols"]))
     console.print(_candles(certificate["candles"]))
+    console.print(_days(certificate["days"]))
     console.print(_latency(certificate["latency"]))
     _print_rest(certificate, console)
 
@@ -74,8 +76,18 @@ def _candles(candles: dict[str, Any]) -> Table:
     return table
 
 
+def _days(days: list[dict[str, Any]]) -> Table:
+    table = Table(title="completeness, symbols by verdict", title_justify="left")
+    for heading in ("day", *VERDICTS):
+        table.add_column(heading, justify="left" if heading == "day" else "right")
+    for day in sorted({row["traded_on"] for row in days}):
+        counts = {row["verdict"]: row["symbols"] for row in days if row["traded_on"] == day}
+        table.add_row(day, *(str(counts.get(verdict, 0)) for verdict in VERDICTS))
+    return table
+
+
 def _latency(latency: dict[str, Any]) -> Table:
-    table = Table(title="latency, ms", title_justify="left")
+    table = Table(title="latency of the slowest minute, ms", title_justify="left")
     for heading in ("stage", "p50", "p99", "max"):
         table.add_column(heading, justify="left" if heading == "stage" else "right")
     for stage, values in latency.items():

@@ -44,14 +44,13 @@ from (select distinct market, symbol, agg_trade_id from `{project}.raw.agg_trade
 group by market, symbol
 """
 _HOLES: Final = """
-select market, symbol, previous_id + 1 as first_missing_id, trade_id - 1 as last_missing_id
-from (
-  select market, symbol, trade_id,
-    lag(trade_id) over (partition by market, symbol order by trade_id) as previous_id
-  from `{project}.intermediate.int_trades_deduplicated`
-)
-where trade_id > previous_id + 1
+select market, symbol, first_missing_id, last_missing_id
+from `{project}.intermediate.int_id_holes` where not is_unpublished
 order by market, symbol, first_missing_id
+"""
+_DAYS: Final = """
+select cast(traded_on as string) as traded_on, verdict, count(*) as symbols
+from `{project}.marts.market_completeness` group by 1, 2 order by 1, 2
 """
 _FRAMES: Final = """
 select collector, epoch, count(*) as loads, count(distinct frame_id) as frames,
@@ -128,6 +127,11 @@ def frame_ledger(warehouse: Warehouse) -> list[dict[str, Any]]:
 def holes(warehouse: Warehouse) -> list[dict[str, Any]]:
     """Return the missing ids of every symbol as ranges."""
     return warehouse.rows(_HOLES)
+
+
+def days(warehouse: Warehouse) -> list[dict[str, Any]]:
+    """Return how many symbols have which verdict on each day of the market."""
+    return warehouse.rows(_DAYS)
 
 
 def rejections(warehouse: Warehouse) -> list[dict[str, Any]]:

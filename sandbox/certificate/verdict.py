@@ -14,6 +14,7 @@ def judge(certificate: dict[str, Any]) -> list[str]:
         *_unequal_totals(certificate["symbols"]),
         *_frame_holes(certificate["frames"]),
         *_trade_holes(certificate["holes"]),
+        *_incomplete_days(certificate["days"]),
         *_different_candles(certificate["candles"]),
     ]
 
@@ -56,6 +57,14 @@ def _trade_holes(holes: list[dict[str, Any]]) -> list[str]:
         f"{hole['symbol']}: trades {hole['first_missing_id']} to {hole['last_missing_id']} are"
         " missing"
         for hole in holes
+    ]
+
+
+def _incomplete_days(days: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{row['traded_on']}: {row['symbols']} symbols are {row['verdict']}"
+        for row in days
+        if row["verdict"] == "INCOMPLETE"
     ]
 
 

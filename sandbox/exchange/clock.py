@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class SimulatedClock:
-    """now = start + (wall - wall at creation) x speed.
+    """now = start + (wall - wall at creation) x speed, but for one hurry.
 
     `wall` returns seconds and never runs backwards (`time.monotonic`).
     """
@@ -15,12 +15,38 @@ class SimulatedClock:
     def __init__(self, start_us: int, speed: float, wall: Callable[[], float]) -> None:
         self.start_us = start_us
         self.speed = speed
+        self.hurry_ends_us: int | None = None
         self._wall = wall
-        self._wall_start = wall()
+        self._wall_start = wall()  # seconds at `_since_us`
+        self._since_us = start_us
+        self._hurry_s = 0.0
+
+    @property
+    def is_hurrying(self) -> bool:
+        """Whether it runs towards the end of a hurry."""
+        return self.hurry_ends_us is not None and self.now_us() < self.hurry_ends_us
+
+    def hurry(self, until_us: int, seconds: float) -> None:
+        """Reach `until_us` in so many wall seconds, evenly, then go on at the usual speed.
+
+        Raises:
+            ValueError: `until_us` has passed.
+        """
+        now_us = self.now_us()
+        if until_us <= now_us:
+            raise ValueError("the market's clock is there already")
+        self._since_us, self._wall_start = now_us, self._wall()
+        self.hurry_ends_us, self._hurry_s = until_us, seconds
 
     def now_us(self) -> int:
         """Return the simulated UTC time in microseconds."""
-        return self.start_us + int((self._wall() - self._wall_start) * self.speed * 1_000_000)
+        passed = self._wall() - self._wall_start
+        since_us = self._since_us
+        if self.hurry_ends_us is not None:
+            if passed < self._hurry_s:
+                return since_us + int((self.hurry_ends_us - since_us) * (passed / self._hurry_s))
+            since_us, passed = self.hurry_ends_us, passed - self._hurry_s
+        return since_us + int(passed * self.speed * 1_000_000)
 
 
 class Timeline:

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from sandbox.exchange.catalogue import Instrument
 from sandbox.exchange.fixed_point import format_fixed
 from sandbox.exchange.limits import Limits
+from sandbox.exchange.listings import STATUSES
 from sandbox.exchange.rest_rules import Query, RestError, checked_symbol, invalid_symbol
 
 PARAMETERS = frozenset({"symbol", "symbols", "permissions", "showPermissionSets", "symbolStatus"})
 # Documented weight when the limit is off: a client reads it and must find a number.
 _DOCUMENTED_WEIGHT = 6000
-_STATUSES = ("TRADING", "END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY")
 
 
 def exchange_info(
@@ -43,7 +43,7 @@ def choose(instruments: Mapping[str, Instrument], query: Query) -> list[Instrume
     if sum(value is not None for value in (symbol, symbols, status)) > 1:
         raise RestError(-1128, "Combination of optional parameters invalid.")
     if status is not None:
-        if status not in _STATUSES:
+        if status not in STATUSES:
             raise RestError(-1122, "Invalid symbolStatus.")
         return [i for i in instruments.values() if i.status == status]
     if symbols is not None:

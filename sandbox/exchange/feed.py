@@ -7,10 +7,11 @@ It is one of the three sources that `server.py` can serve.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from sandbox.exchange.catalogue import Instrument
+from sandbox.exchange.clock import SimulatedClock
 from sandbox.exchange.hub import Hub
 from sandbox.exchange.kline_schedule import KlineSchedule
 from sandbox.exchange.klines import INTERVALS, Bar, KlineSeries
@@ -51,14 +52,14 @@ class MarketFeed:
         genesis_us: where the tape begins, simulated time.
         seed: of the kline frames' delays.
         hub: where messages go.
-        now_us: the simulated time.
+        clock: the simulated time.
     """
 
     mode = "simulated"
     done = False  # a market never ends, it can only be paused
 
     def __init__(
-        self, tape: Tape, genesis_us: int, seed: int, hub: Hub, now_us: Callable[[], int]
+        self, tape: Tape, genesis_us: int, seed: int, hub: Hub, clock: SimulatedClock
     ) -> None:
         instruments = [symbol.instrument for symbol in tape.market.symbols]
         self.tape = tape
@@ -66,7 +67,7 @@ class MarketFeed:
         self.agg_trades = Ledger()
         self.emitted_trades = 0
         self._hub = hub
-        self._now_us = now_us
+        self._clock = clock
         self._streams = [_Streams(instrument) for instrument in instruments]
         self._schedule = KlineSchedule(seed, len(instruments), genesis_us)
         self._series = [
@@ -97,7 +98,7 @@ class MarketFeed:
     async def run(self) -> None:
         """Emit the market for ever (until cancelled)."""
         while True:
-            while not self.step(self._now_us()):
+            while not self.step(self._clock.now_us()):
                 self._hub.flush()
                 await asyncio.sleep(0)
             self._hub.flush()
@@ -150,6 +151,8 @@ class MarketFeed:
     def _publish_klines(self, now_us: int) -> None:
         for symbol, interval, bar in self._schedule.due_closings(now_us):
             self._publish_kline(symbol, interval, bar, True, now_us)
+        if self._clock.is_hurrying:
+            return  # forming klines are for eyes that could follow them
         for symbol in self._schedule.due_snapshots(now_us):
             self._publish_snapshots(symbol, now_us)
 

@@ -30,6 +30,7 @@ _ZIPF_EXPONENT = 1.05
 _EXTRA_FILLS, _PER_AGGREGATES = 3, 2
 # Rates are integers: aggregates per million blocks.
 _RATE_UNIT = 1_000_000
+_FOR_EVER = 2**62
 # The time warp in thousandths of a block, as (period in blocks, amplitude): the slopes sum to
 # 0.8 < 1, hence activity between a fifth of and nearly twice the mean, and never standing still.
 _WARP_UNIT = 1000
@@ -76,9 +77,26 @@ class Aggregate(NamedTuple):
 
 
 class SymbolMarket:
-    """One symbol's trades. `rate` is its mean number of aggregates per million blocks."""
+    """One symbol's trades.
 
-    def __init__(self, instrument: Instrument, number: int, seed: int, rate: int) -> None:
+    Args:
+        instrument: the symbol.
+        number: its place in the market.
+        seed: of everything random.
+        rate: its mean number of aggregates per million blocks.
+        calm_rate: the same before the block `calm_until`; None without a calm.
+    """
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        number: int,
+        seed: int,
+        rate: int,
+        calm_rate: int | None = None,
+    ) -> None:
+        self.calm_until = 0 if calm_rate is None else _FOR_EVER
+        self._calm_rate = calm_rate or 0
         self.instrument = instrument
         self.number = number
         self._seed = mix(seed, number)
@@ -99,8 +117,16 @@ class SymbolMarket:
         return self._reached[1]
 
     def _aggregates_before(self, block: int) -> int:
+        if not self._calm_rate:
+            return self._count(block, self._rate)
+        calm = self._count(min(block, self.calm_until), self._calm_rate)
+        if block <= self.calm_until:
+            return calm
+        return calm + self._count(block, self._rate) - self._count(self.calm_until, self._rate)
+
+    def _count(self, block: int, rate: int) -> int:
         warped = block * _WARP_UNIT + self._warp.at(block)
-        return warped * self._rate // (_RATE_UNIT * _WARP_UNIT)
+        return warped * rate // (_RATE_UNIT * _WARP_UNIT)
 
     def trades_before(self, block: int) -> int:
         """Return the number of trades before `block`: also the id of the next one."""
@@ -176,21 +202,41 @@ class SymbolMarket:
 
 
 class Market:
-    """All symbols, with Zipf activity that sums to `rate` trades a second (quiet ones aside)."""
+    """All symbols, with Zipf activity that sums to `rate` trades a second (quiet ones aside).
 
-    def __init__(self, instruments: Sequence[Instrument], seed: int, rate: int) -> None:
+    With a `calm_rate`, so many trades a second until `end_calm` says when the calm ends: a day
+    can pass in seconds before the market is in full swing.
+    """
+
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        seed: int,
+        rate: int,
+        calm_rate: float | None = None,
+    ) -> None:
         busy = [i for i, instrument in enumerate(instruments) if not instrument.quiet_per_hour]
         weights = {i: 1 / (rank + 1) ** _ZIPF_EXPONENT for rank, i in enumerate(busy)}
         total = sum(weights.values())
         self.rate = rate
+
+        def rate_of(number: int, trades_per_second: float) -> int:
+            if number not in weights:
+                return _quiet_rate(instruments[number])
+            return max(1, int(_aggregate_rate(trades_per_second) * weights[number] / total))
+
         self.symbols = [
             SymbolMarket(
-                instrument, i, seed,
-                _quiet_rate(instrument) if i not in weights
-                else max(1, int(_aggregate_rate(rate) * weights[i] / total)),
+                instrument, i, seed, rate_of(i, rate),
+                None if calm_rate is None else rate_of(i, calm_rate),
             )
             for i, instrument in enumerate(instruments)
         ]  # fmt: skip
+
+    def end_calm(self, block: int) -> None:
+        """Let the calm end where `block` begins, which nobody has read yet."""
+        for symbol in self.symbols:
+            symbol.calm_until = block
 
     def block(self, block: int) -> list[Aggregate]:
         """Return one block of all symbols, ordered by time and in id order within a symbol."""
@@ -214,7 +260,7 @@ def _trades_of(aggregates: int) -> int:
     return aggregates + aggregates * _EXTRA_FILLS // _PER_AGGREGATES
 
 
-def _aggregate_rate(trades_per_second: int) -> int:
+def _aggregate_rate(trades_per_second: float) -> int:
     per_aggregate = 1 + _EXTRA_FILLS / _PER_AGGREGATES
     return int(trades_per_second / per_aggregate * BLOCK_US / 1_000_000 * _RATE_UNIT)
 

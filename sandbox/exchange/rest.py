@@ -6,16 +6,16 @@ The rules are in `rest_rules.py`, the data in `history.py`; this file joins them
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
-from sandbox.exchange.catalogue import Instrument
 from sandbox.exchange.exchange_info import PARAMETERS as EXCHANGE_INFO_PARAMETERS
 from sandbox.exchange.exchange_info import choose, exchange_info
 from sandbox.exchange.history import History
 from sandbox.exchange.klines import INTERVALS
 from sandbox.exchange.limits import Limits, Verdict, WeightMeter
+from sandbox.exchange.listings import Listings
 from sandbox.exchange.rest_rules import (
     WEIGHTS,
     Query,
@@ -33,7 +33,7 @@ class RestApi:
     """Handlers of the market-data endpoints.
 
     Args:
-        instruments: all symbols of exchangeInfo, the delisted ones too.
+        listings: all symbols of exchangeInfo, those in BREAK too.
         history: answers for trades and klines.
         limits: the weight and ban limits.
         now_us: the simulated time.
@@ -42,13 +42,13 @@ class RestApi:
 
     def __init__(
         self,
-        instruments: Sequence[Instrument],
+        listings: Listings,
         history: History,
         limits: Limits,
         now_us: Callable[[], int],
         wall: Callable[[], float],
     ) -> None:
-        self._instruments: Mapping[str, Instrument] = {i.symbol: i for i in instruments}
+        self._instruments = listings.instruments
         self._history = history
         self._limits = limits
         self._meter = WeightMeter(limits)

@@ -20,6 +20,7 @@ from sandbox.exchange.firehose import Firehose
 from sandbox.exchange.history import History, MarketHistory, NoHistory
 from sandbox.exchange.hub import FrameSeam, Hub, unchanged
 from sandbox.exchange.klines import MINUTE_US
+from sandbox.exchange.listings import Listings
 from sandbox.exchange.market import Market
 from sandbox.exchange.playback import Playback
 from sandbox.exchange.recording import survey
@@ -117,9 +118,9 @@ class Exchange:
 
     def _routes(self, source: Source) -> list[web.RouteDef]:
         history: History = MarketHistory(source) if isinstance(source, MarketFeed) else NoHistory()
-        instruments = [*source.instruments, *delisted_instruments()]
-        rest = RestApi(instruments, history, self._settings.limits, self.clock.now_us, time.time)
-        control = SimApi(source, self.clock, self.hub, self.websockets)
+        listings = Listings([*source.instruments, *delisted_instruments()])
+        rest = RestApi(listings, history, self._settings.limits, self.clock.now_us, time.time)
+        control = SimApi(source, self.clock, self.hub, self.websockets, listings)
         return [*self.websockets.routes(), *rest.routes(), *control.routes()]
 
     def _source(self) -> Source:
@@ -131,10 +132,10 @@ class Exchange:
         if settings.firehose:
             market = Market(instruments, settings.seed, _FIREHOSE_RATE)
             return Firehose(market, settings.firehose, self.clock.start_us, self.hub)
-        market = Market(instruments, settings.seed, settings.rate)
+        market = Market(instruments, settings.seed, settings.rate, settings.calm_rate)
         genesis_us = self.clock.start_us - settings.history_us
         genesis_us -= genesis_us % MINUTE_US
         tape = Tape(market, Timeline(), genesis_us)
-        feed = MarketFeed(tape, genesis_us, settings.seed, self.hub, self.clock.now_us)
+        feed = MarketFeed(tape, genesis_us, settings.seed, self.hub, self.clock)
         feed.catch_up(self.clock.start_us)
         return feed

@@ -32,6 +32,7 @@ class Settings:
     seed: int = 7
     symbols: int = 50
     rate: int = 200
+    calm_rate: float | None = None
     speed: float = 1.0
     start_us: int | None = None
     history_s: int | None = None
@@ -64,6 +65,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         seed=given.seed,
         symbols=given.symbols or (200 if given.firehose else 50),
         rate=given.rate,
+        calm_rate=given.calm_rate,
         speed=given.speed,
         start_us=start_us,
         history_s=given.history,
@@ -86,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=7, help="same seed, same market (default: %(default)s)")
     add("--symbols", type=int, help="trading symbols (default: 50, with --firehose 200)")
     add("--rate", type=int, default=200, help="trades a simulated second over all symbols")
+    add("--calm-rate", type=float, help="the same until a POST of /sim/hurry; default: no calm")
     add("--speed", type=float, default=1.0, help="simulated seconds in a wall second")
     add("--start", help="simulated time at start, ISO 8601 (default: now)")
     add("--history", type=int, metavar="SECONDS", help="past that REST serves (default: 3600)")
@@ -133,9 +136,11 @@ def _check(given: argparse.Namespace, problems: list[str]) -> None:
         problems.append(f"--port: expected 0 to 65535, was {given.port}")
     if given.symbols is not None and not 1 <= given.symbols <= MAX_INSTRUMENTS:
         problems.append(f"--symbols: expected 1 to {MAX_INSTRUMENTS}, was {given.symbols}")
-    for name in ("rate", "speed"):
-        if getattr(given, name) <= 0:
-            problems.append(f"--{name}: expected a positive number, was {getattr(given, name)}")
+    for name in ("rate", "calm_rate", "speed"):
+        value = getattr(given, name)
+        if value is not None and value <= 0:
+            flag = f"--{name.replace('_', '-')}"
+            problems.append(f"{flag}: expected a positive number, was {value}")
     for name in ("firehose", "history", "shutdown_notice"):
         if (getattr(given, name) or 0) < 0:
             problems.append(f"--{name.replace('_', '-')}: expected 0 or more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -15,9 +16,12 @@ from sandbox.exchange.feed import MarketFeed
 from sandbox.exchange.hub import Hub
 from sandbox.exchange.klines import INTERVALS
 from sandbox.exchange.ledger import Ledger
+from sandbox.exchange.listings import Listings
+from sandbox.exchange.market import block_at
 from sandbox.exchange.payloads import MILLISECOND, kline_row
 from sandbox.exchange.websocket_api import WebsocketApi
 
+_MAX_HURRY_S = 3600
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -50,13 +54,19 @@ class SimApi:
     """Handlers of the sandbox's own endpoints."""
 
     def __init__(
-        self, source: Source, clock: SimulatedClock, hub: Hub, websockets: WebsocketApi
+        self,
+        source: Source,
+        clock: SimulatedClock,
+        hub: Hub,
+        websockets: WebsocketApi,
+        listings: Listings,
     ) -> None:
         self._source = source
         self._feed = source if isinstance(source, MarketFeed) else None
         self._clock = clock
         self._hub = hub
         self._websockets = websockets
+        self._listings = listings
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to add to an application."""
@@ -69,8 +79,11 @@ class SimApi:
             "/sim/start": self._start,
             "/sim/pause": self._pause,
             "/sim/resume": self._resume,
+            "/sim/hurry": self._hurry,
             "/sim/cut": self._cut,
             "/sim/shutdown-notice": self._shutdown_notice,
+            "/sim/list": self._list,
+            "/sim/delist": self._delist,
         }
         return [
             *(web.get(path, _answering(answer)) for path, answer in reads.items()),
@@ -78,11 +91,13 @@ class SimApi:
         ]
 
     def _status(self, _request: web.Request) -> object:
-        now = _EPOCH + timedelta(microseconds=self._clock.now_us())
         return {
             "mode": self._source.mode,
-            "now": now.isoformat().replace("+00:00", "Z"),
+            "now": _iso(self._clock.now_us()),
             "speed": self._clock.speed,
+            "hurry_ends": None
+            if self._clock.hurry_ends_us is None
+            else _iso(self._clock.hurry_ends_us),
             "connections": sum(1 for _ in self._hub.live_connections()),
             "subscriptions": sum(len(c.session.streams) for c in self._hub.live_connections()),
             "symbols": [instrument.symbol for instrument in self._source.instruments],
@@ -122,11 +137,43 @@ class SimApi:
         self._market().tape.timeline.resume(self._clock.now_us())
         return {"paused": False}
 
+    def _hurry(self, request: web.Request) -> object:
+        """Reach the wall's time in `seconds`; the calm ends there."""
+        feed, text = self._market(), request.query.get("seconds", "")
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds <= _MAX_HURRY_S:
+            raise _bad_request(f"seconds: expected above 0, at most {_MAX_HURRY_S}, was {text!r}")
+        until_us = time.time_ns() // 1000 + int(seconds * 1_000_000)
+        try:
+            self._clock.hurry(until_us, seconds)
+        except ValueError as error:
+            raise _bad_request(str(error)) from None
+        feed.tape.market.end_calm(block_at(until_us))
+        return {"hurry_ends": _iso(until_us)}
+
     def _cut(self, _request: web.Request) -> object:
         return {"connections": self._websockets.cut()}
 
     def _shutdown_notice(self, _request: web.Request) -> object:
         return {"connections": self._websockets.announce_shutdown()}
+
+    def _list(self, request: web.Request) -> object:
+        symbol, status = request.query.get("symbol", ""), request.query.get("status", "TRADING")
+        try:
+            self._listings.set_status(symbol, status)
+        except ValueError as error:
+            raise _bad_request(str(error)) from None
+        return {"symbols": len(self._listings.instruments)}
+
+    def _delist(self, request: web.Request) -> object:
+        try:
+            self._listings.delist(request.query.get("symbol", ""))
+        except ValueError as error:
+            raise _bad_request(str(error)) from None
+        return {"symbols": len(self._listings.instruments)}
 
     def _market(self) -> MarketFeed:
         if self._feed is None:
@@ -135,6 +182,10 @@ class SimApi:
                 content_type="application/json",
             )
         return self._feed
+
+
+def _iso(time_us: int) -> str:
+    return (_EPOCH + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
 
 
 def _answering(

@@ -26,6 +26,12 @@ def line(stream: str, payload: Any) -> bytes:
     return json.dumps(envelope, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def exchange_info_line(entry: dict[str, Any]) -> bytes:
+    """Return the line of a symbol's entry in an answer that lists two."""
+    line = {"received_at": OPENED_AT, "listed": 2, "data": entry}
+    return json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode()
+
+
 def header(*lines: bytes, channel: str = "trade", sequence: int = 1, **changes: Any) -> FrameHeader:
     """Return a header that fits the lines; `changes` make it lie."""
     fields: dict[str, Any] = {

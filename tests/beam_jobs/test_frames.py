@@ -21,8 +21,16 @@ from beam_jobs.frames import (
 )
 from market_data.frames import HeaderTotals, decode_frame, encode_frame
 from market_data.records import Rejection
-from market_data.tables import KLINES, TRADES
-from tests.beam_jobs.samples import NOW, PUBLISHED_AT, frame, line, received, trade
+from market_data.tables import KLINES, SYMBOLS, TRADES
+from tests.beam_jobs.samples import (
+    NOW,
+    PUBLISHED_AT,
+    exchange_info_line,
+    frame,
+    line,
+    received,
+    trade,
+)
 
 PUBLISH_TIME = PUBLISHED_AT
 
@@ -65,6 +73,23 @@ class TestDecodeReceived:
         assert (entry.sum_ids, entry.sum_quantity, entry.sum_quote_quantity) == (
             *(Decimal(11), Decimal("0.4"), Decimal(1)),
         )
+
+    def test_symbols_become_rows_without_totals(self) -> None:
+        entry = {
+            "symbol": "币安USDT", "status": "TRADING", "baseAsset": "币安", "quoteAsset": "USDT",
+            "isSpotTradingAllowed": True, "filters": [], "permissionSets": [["SPOT"]],
+        }  # fmt: skip
+        lines = (exchange_info_line(entry), exchange_info_line(entry | {"status": 7}))
+        decoded = decode(received(*lines, channel="exchangeInfo", source="rest"))
+        assert decoded.table is SYMBOLS
+        assert decoded.rows.schema == SYMBOLS.arrow_schema
+        assert decoded.rows.column("base_asset").to_pylist() == ["币安"]
+        assert decoded.rows.column("source").to_pylist() == ["rest"]
+        assert decoded.totals == ()
+        assert (decoded.entry.sum_ids, decoded.entry.sum_quantity) == (None, None)
+        (rejection,) = decoded.rejections
+        assert (rejection.reason, rejection.field) == ("wrong_type", "status")
+        assert (rejection.payload, rejection.channel) == (lines[1], "exchangeInfo")
 
     def test_a_bad_line_costs_nobody_else(self) -> None:
         bad = trade(6, p="-1")

@@ -96,11 +96,13 @@ class TestLedgerByTable:
             assert set(batch.column("loaded_at").to_pylist()) == {LATER}
         assert ledger[FRAMES][0].column("frame_id").to_pylist() == ["c1/7/1", "c1/7/9"]
         symbols = ledger[FRAME_SYMBOLS][0].to_pylist()
+        traded_at = frames[0].rows.column("traded_at")[1].as_py()
         assert [(row["symbol"], row["frame_id"]) for row in symbols] == [
             ("BTCUSDT", "c1/7/1"),
             ("ETHUSDT", "c1/7/1"),
         ]
         assert symbols[1]["sum_ids"] == 2
+        assert symbols[1]["first_at"] == symbols[1]["last_at"] == traded_at
         assert symbols[1]["sum_quote_quantity"] == Decimal("0.5")
 
     def test_frames_without_symbols_have_an_entry_only(self) -> None:

@@ -8,7 +8,8 @@ from aiohttp.test_utils import TestServer
 
 from collector.rest import ExchangeError, fetch_exchange_info
 
-INFO = {"symbols": [{"symbol": "币安USDT", "status": "TRADING", "quoteAsset": "USDT"}]}
+ENTRY = '{"symbol":"币安USDT", "status":"TRADING","quoteAsset":"USDT"}'
+INFO = f'{{"timezone":"UTC","symbols":[{ENTRY}]}}'
 Answer = Callable[[], web.Response]
 
 
@@ -22,7 +23,7 @@ class Exchange:
 
     async def answer(self, request: web.Request) -> web.Response:
         self.requests.append(request.path_qs)
-        return self._script.pop(0)() if self._script else web.json_response(INFO)
+        return self._script.pop(0)() if self._script else web.Response(text=INFO)
 
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
@@ -44,7 +45,7 @@ def status(code: int, body: bytes = b"", **headers: str) -> Answer:
 async def fetch(*script: Answer) -> Exchange:
     exchange = Exchange(*script)
     async with serving(exchange) as url:
-        assert await fetch_exchange_info(url, exchange.sleep, random.Random(1)) == INFO
+        assert await fetch_exchange_info(url, exchange.sleep, random.Random(1)) == [ENTRY.encode()]
     assert exchange.requests == ["/api/v3/exchangeInfo"] * (len(script) + 1)
     assert len(exchange.waits) == len(script)
     return exchange
@@ -68,10 +69,11 @@ async def test_the_answer() -> None:
         status(200, b'{"symbols":['),
         status(200, b""),
         status(200, b"[]"),
+        status(200, b'{"symbols":{}}'),
     ],
     ids=[
         *("5xx", "5xx that is no text", "empty 5xx", "429", "odd Retry-After", "418", "HTML"),
-        *("no UTF-8", "truncated", "empty", "a list"),
+        *("no UTF-8", "truncated", "empty", "a list", "no list"),
     ],
 )
 async def test_what_may_pass_is_asked_again(answer: Answer) -> None:
@@ -137,5 +139,5 @@ async def test_a_connection_that_is_cut_is_made_again() -> None:
     application.router.add_get("/api/v3/exchangeInfo", answer)
     async with TestServer(application) as server:
         url = str(server.make_url("/")).rstrip("/")
-        assert await fetch_exchange_info(url, exchange.sleep) == INFO
+        assert await fetch_exchange_info(url, exchange.sleep) == [ENTRY.encode()]
     assert len(exchange.waits) == 1

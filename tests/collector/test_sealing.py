@@ -207,3 +207,35 @@ def test_no_message_is_lost_changed_or_fatal(batch: list[bytes]) -> None:
 
 def test_nothing_gives_nothing() -> None:
     assert seal([]) == ([], sealing.Sealed())
+
+
+def test_lines_from_rest_are_sealed_in_frames_of_bounded_size() -> None:
+    lines = [
+        b'{"received_at":1770000000000000,"listed":9,"data":{"symbol":"S%d","filters":[]}}' % number
+        for number in range(9)
+    ]
+    sealed = sealer(with_quantities=True).seal_lines(
+        "exchangeInfo", lines, TIME_NS // 1000, source="rest", max_bytes=3 * len(lines[0])
+    )
+    frames = [decode_frame(frame.data) for frame in sealed.frames]
+    assert [line for frame in frames for line in split_lines(frame.body)] == lines
+    assert [(f.header.sequence, f.header.lines) for f in frames] == [(1, 3), (2, 3), (3, 3)]
+    assert {(f.header.source, f.header.channel) for f in frames} == {("rest", "exchangeInfo")}
+    assert {(f.header.opened_at, f.header.closed_at) for f in frames} == {(TIME_NS // 1000,) * 2}
+    assert all(not f.header.symbols for f in frames), "no ids, no control totals"
+    assert sealed.messages == {"exchangeInfo": 9}
+
+
+def test_no_lines_are_no_frame() -> None:
+    it = sealer()
+    assert it.seal_lines("exchangeInfo", [], 1, source="rest", max_bytes=10) == sealing.Sealed()
+    assert it.sequence == 0
+
+
+def test_halves_of_a_frame_keep_their_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealing, "TARGET_MESSAGE_BYTES", 1)
+    sealed = sealer().seal_lines("exchangeInfo", [b"{}"] * 4, 1, source="rest", max_bytes=10_000)
+    assert [(f.header.sequence, f.header.lines) for f in sealed.frames] == [
+        (number, 1) for number in range(1, 5)
+    ]
+    assert {frame.header.source for frame in sealed.frames} == {"rest"}

@@ -3,15 +3,14 @@ from pathlib import Path
 
 import pytest
 
+from collector.exchange_info import split_entries
 from collector.selection import SelectionError, select_symbols
 
-INFO = {
-    "symbols": [
-        {"symbol": "BTCUSDT", "status": "TRADING", "quoteAsset": "USDT"},
-        {"symbol": "OLDUSDT", "status": "BREAK", "quoteAsset": "USDT"},
-        {"symbol": "ETHBTC", "status": "TRADING", "quoteAsset": "BTC"},
-    ]
-}
+INFO = [
+    b'{"symbol":"BTCUSDT","status":"TRADING","quoteAsset":"USDT"}',
+    b'{"symbol":"OLDUSDT","status":"BREAK","quoteAsset":"USDT"}',
+    b'{"symbol":"ETHBTC","status":"TRADING","quoteAsset":"BTC"}',
+]
 
 
 def test_trading_symbols_of_the_quote_assets() -> None:
@@ -33,7 +32,13 @@ def test_no_symbol_at_all_is_an_error() -> None:
         select_symbols(INFO, (), ("EUR",))
 
 
+def test_an_entry_that_cannot_be_read_is_left_out() -> None:
+    entries = [b"7", b'{"symbol":7,"status":"TRADING"}', b'{"symbol":"\xff"}', *INFO]
+    assert select_symbols(entries, (), ("*",)) == ["BTCUSDT", "ETHBTC"]
+
+
 def test_recorded_exchange_info(recorded: Path) -> None:
     text = (recorded / "rest" / "exchangeInfo-2021-10-12.txt").read_text("utf-8")
-    info, _ = json.JSONDecoder().raw_decode(text[text.index("{") :])
-    assert len(select_symbols(info, (), ("*",))) == 1262
+    answer = text[text.index("{") :]
+    _, end = json.JSONDecoder().raw_decode(answer)
+    assert len(select_symbols(split_entries(answer[:end].encode()), (), ("*",))) == 1262

@@ -19,7 +19,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from collector import service
 from collector.publisher import PubSubPublisher
+from collector.rest import ExchangeError, fetch_exchange_info
 from collector.service import Service
 from collector.settings import TRANSPORTS, Settings
 from market_data.frames import Frame, decode_frame, split_lines
@@ -195,7 +197,7 @@ async def test_what_the_exchange_sent_is_what_was_published(
     frames = await pulled(line, ledger["frames"]["published"])
     sequences = [frame.header.sequence for frame in frames]
     assert sequences == list(range(1, len(frames) + 1))
-    assert {frame.header.channel for frame in frames} == {"trade", "control"}
+    assert {frame.header.channel for frame in frames} == {"exchangeInfo", "trade", "control"}
 
     ids = ids_of(frames)
     assert all(len(found) == len(set(found)) for found in ids.values())
@@ -285,6 +287,51 @@ async def test_a_full_spool_holds_the_exchange_back_and_nothing_is_lost(
     assert {symbol: len(set(found)) for symbol, found in ids_of(frames).items()} == {
         each["symbol"]: each["count"] for each in totals
     }
+
+
+async def test_symbols_are_told_at_start_and_when_they_change(line: Line, tmp_path: Path) -> None:
+    def told(ledger: dict[str, Any]) -> int:
+        return int(ledger["messages"].get("exchangeInfo", 0))
+
+    async with bench(line, tmp_path, exchange_info_seconds=1) as it:
+        await it.wait_for(lambda ledger: told(ledger) == 8, "/ledger")
+        await it.sim("/sim/list?symbol=BTCUSDT&status=HALT")
+        await it.wait_for(lambda ledger: told(ledger) == 9, "/ledger")
+        await it.sim("/sim/delist?symbol=BCCBTC")
+        await it.wait_for(lambda ledger: told(ledger) == 16, "/ledger")
+        await it.quiet()
+        ledger = await it.ask("/ledger")
+    frames = await pulled(line, ledger["frames"]["published"])
+    symbols = [frame for frame in frames if frame.header.channel == "exchangeInfo"]
+    assert {(f.header.source, tuple(f.header.symbols)) for f in symbols} == {("rest", ())}
+    lines = [[json.loads(text) for text in split_lines(frame.body)] for frame in symbols]
+    assert [(len(each), {text["listed"] for text in each}) for each in lines] == [
+        (8, {8}),
+        (1, {8}),
+        (7, {7}),
+    ]
+    (change,) = lines[1]
+    assert (change["data"]["symbol"], change["data"]["status"]) == ("BTCUSDT", "HALT")
+    assert "BCCBTC" not in {text["data"]["symbol"] for text in lines[2]}
+
+
+async def test_a_later_refusal_of_exchange_info_ends_nothing(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = 0
+
+    async def fetch(*arguments: Any) -> list[bytes]:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise ExchangeError("HTTP 403: WAF")
+        return await fetch_exchange_info(*arguments)
+
+    monkeypatch.setattr(service, "fetch_exchange_info", fetch)
+    async with bench(line, tmp_path, exchange_info_seconds=1) as it:
+        health = await it.wait_for(lambda _: asked == 3, "/healthz")
+    assert health["status"] == "ok"
+    assert "symbols stay as they were last told: HTTP 403: WAF" in caplog.messages
 
 
 async def test_a_stop_before_the_exchange_answers(line: Line, tmp_path: Path) -> None:

@@ -62,3 +62,14 @@ def test_numbers_are_whole_and_bounded(text: str) -> None:
 
 def test_the_description_has_every_variable() -> None:
     assert describe(Settings()).keys() == {variable.name for variable in VARIABLES.values()}
+
+
+def test_exchange_info_is_no_stream() -> None:
+    with pytest.raises(SettingsError, match=r"BINANCE_CHANNELS: .*exchangeInfo"):
+        read_settings({"BINANCE_CHANNELS": "trade,exchangeInfo"})
+
+
+@pytest.mark.parametrize("text", ["0", "1h", "86401"])
+def test_the_time_between_two_exchange_infos_is_bounded(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"SECONDS: .* from 1 to 86400, was .*; write 3600"):
+        read_settings({"COLLECTOR_EXCHANGE_INFO_SECONDS": text})

@@ -83,6 +83,26 @@ def test_logic_has_unit_tests() -> None:
     assert tested == {name for name, path in SQL.items() if path.parent.name != "staging"}
 
 
+def parts(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return an entry and what it is made of, in the semantic layer."""
+    kinds = ("entities", "dimensions", "measures")
+    return [entry, *(part for kind in kinds for part in entry.get(kind, []))]
+
+
+@pytest.mark.parametrize("kind", ["exposures", "semantic_models", "metrics"])
+def test_everything_published_is_described(kind: str) -> None:
+    entries = documents(kind)
+    assert entries
+    named = [part for entry in entries for part in parts(entry)]
+    assert [part["name"] for part in named if not part.get("description", "").strip()] == []
+
+
+def test_selectors_are_described() -> None:
+    selectors = yaml.safe_load((DBT / "selectors.yml").read_text())["selectors"]
+    assert {s["name"] for s in selectors} == {"candles", "trust", "operations"}
+    assert all(s["description"].strip() for s in selectors)
+
+
 def test_sources_are_generated_from_the_records() -> None:
     """Mend a difference with `python -m market_data.tables --write`."""
     assert SOURCES_PATH.read_text("utf-8") == sources_document()

@@ -123,7 +123,7 @@ def test_sandbox_settings() -> None:
 def test_sandbox_settings_flags() -> None:
     flags = {
         action.dest: action.option_strings[0]
-        for action in commands()["up"]._actions
+        for action in commands()["demo"]._actions
         if action.dest.startswith("SANDBOX_")
     }
     shown = {

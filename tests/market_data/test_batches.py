@@ -103,7 +103,7 @@ def odd_lines(draw: st.DrawFn, channel: str) -> bytes:
 
 @st.composite
 def bodies(draw: st.DrawFn) -> tuple[str, list[bytes]]:
-    channel = draw(st.sampled_from(sorted(LAYOUTS)))
+    channel = draw(st.sampled_from(sorted(payloads)))
     good = payloads[channel].map(lambda payload: to_line(channel, payload))
     lines = draw(st.lists(good, max_size=5))
     if draw(flags):

@@ -25,6 +25,8 @@ from market_data.channels import CHANNELS, channel_of, symbol_of
         ("!serverShutdown", "serverShutdown"),
         ("btcusdt@somethingNew", "other"),
         ("btcusdt@control", "other"),
+        ("btcusdt@exchangeInfo", "other"),
+        ("!exchangeInfo", "other"),
         ("btcusdt@kline", "other"),
         ("nonsense", "other"),
         ("", "other"),

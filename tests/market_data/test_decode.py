@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from market_data.decode import Ignored, Origin, decode_line, from_microseconds, to_microseconds
-from market_data.records import AggTrade, BookTicker, Kline, Trade
+from market_data.records import AggTrade, BookTicker, Kline, Symbol, Trade
 from market_data.rejections import Reason, Rejected
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -96,7 +96,7 @@ def test_golden_messages_fail(path: Path) -> None:
 
 def test_there_are_goldens_of_every_kind() -> None:
     names = {path.name.split(".")[0] for path in GOLDEN.glob("*.json")}
-    assert names >= {"trade", "aggTrade", "kline", "bookTicker", "control", "depth"}
+    assert names >= {"trade", "aggTrade", "kline", "bookTicker", "control", "depth", "exchangeInfo"}
 
 
 @pytest.mark.parametrize(
@@ -189,3 +189,25 @@ def test_an_invalidated_aggregate_is_ignored_by_name() -> None:
 def test_times_survive_the_round_trip() -> None:
     time = datetime(2026, 11, 22, 1, 2, 3, 456_789, tzinfo=UTC)
     assert from_microseconds(to_microseconds(time)) == time
+
+
+def test_a_symbol_s_entry_is_exact() -> None:
+    golden = json.loads((GOLDEN / "exchangeInfo.non_ascii.pass.json").read_text("utf-8"))
+    assert decode(golden["line"].encode(), "exchangeInfo") == Symbol(
+        market="spot",
+        symbol="币安人生USDT",
+        status="TRADING",
+        base_asset="币安人生",
+        quote_asset="USDT",
+        tick_size=Decimal("0.00000001"),
+        step_size=Decimal("0.1"),
+        min_notional=Decimal(5),
+        is_spot_allowed=True,
+        permissions="SPOT,MARGIN",
+        listed_symbols=3021,
+        received_at=from_microseconds(1_770_000_000_000_000),
+        source="stream",
+        collector="c1",
+        frame_id="c1/1/1",
+        loaded_at=ORIGIN.loaded_at,
+    )

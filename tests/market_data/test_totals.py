@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pyarrow as pa
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from market_data import totals
 from market_data.layouts import BOOK_TICKER, TRADE
 from market_data.tables import BOOK_TICKERS, TRADES
-from market_data.totals import SymbolTotals, exact_sum, totals_by_symbol
+from market_data.totals import SymbolTotals, exact_sum, times_by_symbol, totals_by_symbol
 
 NUMERIC = pa.decimal128(38, 9)
 amounts = st.integers(1, 10**20).map(lambda units: Decimal(units).scaleb(-8))
@@ -65,6 +66,17 @@ def test_both_ways_of_adding_agree(rows: list) -> None:
 def test_the_order_of_rows_and_batches_does_not_matter() -> None:
     rows = [("A", 1, Decimal("0.1"), Decimal(1)), ("A", 2, Decimal("0.2"), Decimal(2))]
     assert totals_by_symbol(to_batch(rows), TRADE) == totals_by_symbol(to_batch(rows[::-1]), TRADE)
+
+
+def test_times_are_of_the_column_that_the_table_is_partitioned_by() -> None:
+    at = [datetime(2024, 8, 8, 0, 0, second, tzinfo=UTC) for second in (9, 3, 5)]
+    batch = to_batch([(symbol, 1, Decimal(1), Decimal(1)) for symbol in "ABA"])
+    index = batch.schema.get_field_index("traded_at")
+    batch = batch.set_column(
+        index, batch.schema.field(index), pa.array(at, batch.schema[index].type)
+    )
+    assert times_by_symbol(batch, TRADE) == {"A": (at[2], at[0]), "B": (at[1], at[1])}
+    assert times_by_symbol(to_batch([]), TRADE) == {}
 
 
 def test_sums_beyond_numeric_are_none() -> None:

@@ -183,3 +183,25 @@ def test_it_runs_as_a_module() -> None:
     )
     assert run.returncode == 0
     assert "up,down,status,env,demo,replay" in run.stdout.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "run_up"),
+    [
+        (["demo"], 90),
+        (["demo", "--minutes", "2"], 0),
+        (["demo", "--run-up", "30"], 30),
+        (["demo", "--speed", "10"], 0),
+        (["demo", "--exchange", "live"], 0),
+        (["up"], 0),
+    ],
+)
+def test_a_demo_runs_up_through_the_day_before(arguments: list[str], run_up: int) -> None:
+    assert cli.settings_of(cli._parser().parse_args(arguments), {}).run_up == run_up
+
+
+def test_a_run_up_must_fit(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo", home, "--minutes", "1", "--run-up", "60"]) == 2
+    assert "--run-up: 60 s do not fit into 60 s" in capsys.readouterr().err
+    assert cli.main(["demo", home, "--speed", "2", "--run-up", "60"]) == 2
+    assert "SANDBOX_RUN_UP" in capsys.readouterr().err

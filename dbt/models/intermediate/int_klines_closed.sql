@@ -10,7 +10,14 @@ klines as (
 
 final as (
 
-    select *
+    select
+        *,
+        count(
+            distinct concat(
+                open, ' ', high, ' ', low, ' ', close, ' ', volume, ' ', quote_volume, ' ', trades,
+                ' ', taker_buy_volume, ' ', taker_buy_quote_volume
+            )
+        ) over (partition by market, symbol, kline_interval, opened_at) as revisions
     from klines
     where is_closed
     qualify

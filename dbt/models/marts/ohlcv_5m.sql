@@ -1,21 +1,27 @@
 {{
     config(
+        materialized='incremental',
+        meta={'replaces': replaces_candles(), 'times': ['opened_at', 'opened_at']},
         partition_by=partition_by_day('opened_at'),
         cluster_by=cluster_on(['market', 'symbol']),
     )
 }}
+{%- set changes = changes_of(ref('ohlcv_1m')) %}
 
 with
 
-candles as (
+finer as (
 
     select * from {{ ref('ohlcv_1m') }}
+    {%- if changes %}
+    where {{ within(changes.ranges, 'opened_at', minutes=5) }}
+    {%- endif %}
 
 ),
 
 final as (
 
-    {{ aggregate_candles('candles', minutes=5) }}
+    {{ coarser_candles(5, changes) }}
 
 )
 

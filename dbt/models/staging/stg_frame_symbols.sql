@@ -18,6 +18,8 @@ final as (
         channel,
         first_id,
         last_id,
+        first_at,
+        last_at,
 
         -- control totals
         count,

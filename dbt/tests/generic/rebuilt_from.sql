@@ -48,7 +48,7 @@ inner join spans
         and candle.opened_at = spans.opened_at
 where
     not coalesce(
-        mod(unix_micros(candle.opened_at), {{ minutes }} * 60000000) = 0
+        mod(unix_micros(candle.opened_at), {{ minutes * 60000000 }}) = 0
         and candle.volume = spans.volume
         and candle.quote_volume = spans.quote_volume
         and candle.trades = spans.trades

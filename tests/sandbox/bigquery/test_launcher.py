@@ -10,6 +10,7 @@ from sandbox.bigquery.launcher import (
     disable_automatic_snapshots,
     emulator_settings,
     give_each_thread_a_cursor,
+    give_streams_threads,
     isolate,
     parse_arguments,
     spatial_extension,
@@ -92,6 +93,20 @@ def test_each_thread_but_the_loops_has_a_cursor() -> None:
     restarted = Engine(Connection("another"))
     names = in_a_thread(lambda: (engine.connection.name, restarted.connection.name))
     assert names == ("root's cursor", "another's cursor")
+
+
+def test_a_server_has_a_thread_for_each_stream() -> None:
+    made: list[tuple[Any, ...]] = []
+    aio = types.SimpleNamespace(
+        server=lambda *arguments, **options: made.append((*arguments, options))
+    )
+    give_streams_threads(aio)
+    aio.server(interceptors=())
+    ((pool, options),) = made
+    assert options == {"interceptors": ()}
+    barrier = threading.Barrier(50)
+    assert sorted(pool.map(lambda _: barrier.wait(5), range(50))) == list(range(50))
+    pool.shutdown()
 
 
 def test_the_spatial_extension_comes_from_its_wheel(

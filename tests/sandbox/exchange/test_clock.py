@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,22 @@ def test_the_clock_runs_at_its_speed() -> None:
     assert clock.now_us() == 1_000_000
     wall[0] += 0.5
     assert clock.now_us() == 31_000_000
+
+
+def test_a_hurry_ends_where_and_when_it_should() -> None:
+    wall = [100.0]
+    clock = SimulatedClock(start_us=1_000_000, speed=2.0, wall=lambda: wall[0])
+    wall[0] += 1
+    clock.hurry(until_us=63_000_000, seconds=10)
+    assert (clock.now_us(), clock.is_hurrying) == (3_000_000, True)
+    wall[0] += 5
+    assert clock.now_us() == 33_000_000
+    wall[0] += 5
+    assert (clock.now_us(), clock.is_hurrying) == (63_000_000, False)
+    wall[0] += 1
+    assert clock.now_us() == 65_000_000
+    with pytest.raises(ValueError, match="there already"):
+        clock.hurry(until_us=65_000_000, seconds=1)
 
 
 def test_market_time_stands_still_while_paused() -> None:

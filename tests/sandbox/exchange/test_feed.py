@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 
+from sandbox.exchange.clock import SimulatedClock
 from sandbox.exchange.feed import MarketFeed
 from sandbox.exchange.hub import Hub
 from sandbox.exchange.klines import MINUTE_US
@@ -28,7 +29,7 @@ class Listener(Hub):
 
 
 def feed_for(hub: Hub) -> MarketFeed:
-    return MarketFeed(small_tape(), START_US, 7, hub, lambda: START_US)
+    return MarketFeed(small_tape(), START_US, 7, hub, SimulatedClock(START_US, 1.0, lambda: 0.0))
 
 
 def test_what_is_heard_equals_the_control_totals() -> None:

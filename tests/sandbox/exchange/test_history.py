@@ -1,5 +1,6 @@
 import itertools
 
+from sandbox.exchange.clock import SimulatedClock
 from sandbox.exchange.feed import MarketFeed
 from sandbox.exchange.history import MarketHistory, NoHistory
 from sandbox.exchange.hub import Hub
@@ -11,7 +12,9 @@ END_US = START_US + 130_000_000
 
 
 def history() -> MarketHistory:
-    feed = MarketFeed(small_tape(), START_US, 7, Hub(None), lambda: END_US)
+    feed = MarketFeed(
+        small_tape(), START_US, 7, Hub(None), SimulatedClock(END_US, 1.0, lambda: 0.0)
+    )
     feed.catch_up(END_US)
     return MarketHistory(feed)
 

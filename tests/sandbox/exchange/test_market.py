@@ -96,3 +96,17 @@ def test_the_block_of_an_aggregate_is_found() -> None:
         assert symbol.block_of_aggregate(aggregate.aggregate_id, 0, START_BLOCK + 500) == (
             START_BLOCK
         )
+
+
+def test_a_calm_ends_where_it_is_told_to_and_ids_go_on() -> None:
+    calm = Market(trading_instruments(8), 7, 500, calm_rate=5)
+    before = calm.block(START_BLOCK)
+    calm.end_calm(START_BLOCK + 10)
+    assert calm.block(START_BLOCK) == before
+    counts = [sum(len(a.fills) for a in calm.block(START_BLOCK + i)) for i in range(20)]
+    assert 0 < sum(counts[:10]) < 200 < 2000 < sum(counts[10:])
+    for symbol in calm.symbols:
+        ids = [a.aggregate_id for i in range(20) for a in symbol.block(START_BLOCK + i)]
+        assert ids == list(
+            range(symbol.aggregates_before(START_BLOCK), symbol.aggregates_before(START_BLOCK + 20))
+        )

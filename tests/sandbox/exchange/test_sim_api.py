@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -57,3 +58,47 @@ async def test_notices_klines_and_mistakes() -> None:
         assert response.status == 400
         assert "'NOPE' does not trade here" in (await response.json())["error"]
         assert (await http.get("/sim/klines?symbol=BTCUSDT&interval=9m")).status == 400
+
+
+async def test_exchange_info_is_changed() -> None:
+    async def statuses(http: aiohttp.ClientSession) -> dict[str, str]:
+        info = await (await http.get("/api/v3/exchangeInfo")).json()
+        return {entry["symbol"]: entry["status"] for entry in info["symbols"]}
+
+    async with running(symbols=2) as exchange, aiohttp.ClientSession(exchange.url) as http:
+        before = await statuses(http)
+        assert before == {
+            **{"BTCUSDT": "TRADING", "ETHUSDT": "TRADING"},
+            **{"BCCBTC": "BREAK", "LUNABUSD": "BREAK"},
+        }
+        for change in (
+            "list?symbol=BTCUSDT&status=HALT",
+            "list?symbol=NEWUSDT",
+            "delist?symbol=BCCBTC",
+        ):
+            assert (await http.post(f"/sim/{change}")).status == 200
+        assert await statuses(http) == {
+            **{"BTCUSDT": "HALT", "ETHUSDT": "TRADING"},
+            **{"LUNABUSD": "BREAK", "NEWUSDT": "TRADING"},
+        }
+        for mistake in ("list?symbol=BTCUSDT&status=GONE", "list", "delist?symbol=BCCBTC"):
+            assert (await http.post(f"/sim/{mistake}")).status == 400
+        trades = await (await http.get("/api/v3/historicalTrades?symbol=NEWUSDT")).json()
+        assert trades == []
+
+
+async def test_a_hurry_reaches_the_walls_time() -> None:
+    start = int((datetime.now(UTC) - timedelta(hours=3)).timestamp() * 1_000_000)
+    settings = {"rate": 500, "calm_rate": 0.5, "start_us": start, "history_s": 60}
+    async with running(**settings) as exchange, aiohttp.ClientSession(exchange.url) as http:
+        async with http.post("/sim/hurry?seconds=nan") as answer:
+            assert answer.status == 400
+            assert "seconds: expected above 0" in await answer.text()
+        ends = (await (await http.post("/sim/hurry?seconds=0.5")).json())["hurry_ends"]
+
+        await eventually(lambda: not exchange.clock.is_hurrying)
+        status = await (await http.get("/sim/status")).json()
+        assert status["hurry_ends"] == ends
+        assert abs(datetime.now(UTC) - datetime.fromisoformat(status["now"])) < timedelta(seconds=2)
+        bars = await (await http.get("/sim/klines?symbol=BTCUSDT&interval=1h")).json()
+        assert len(bars) >= 3

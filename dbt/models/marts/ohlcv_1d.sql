@@ -1,0 +1,28 @@
+{{
+    config(
+        materialized='incremental',
+        meta={'replaces': replaces_candles(), 'times': ['opened_at', 'opened_at']},
+        partition_by=partition_by_day('opened_at'),
+        cluster_by=cluster_on(['market', 'symbol']),
+    )
+}}
+{%- set changes = changes_of(ref('ohlcv_4h')) %}
+
+with
+
+finer as (
+
+    select * from {{ ref('ohlcv_4h') }}
+    {%- if changes %}
+    where {{ within(changes.ranges, 'opened_at', minutes=1440) }}
+    {%- endif %}
+
+),
+
+final as (
+
+    {{ coarser_candles(1440, changes) }}
+
+)
+
+select * from final

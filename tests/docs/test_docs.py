@@ -184,6 +184,22 @@ def test_example_of_the_environment() -> None:
 # --- architecture.md, errors.md
 
 
+def test_questions_of_the_gallery() -> None:
+    asked = {path.stem for path in (ROOT / "dbt" / "analyses").glob("*.sql")}
+    assert documented(DOCS / "analytics.md", "Questions and their SQL") == asked
+
+
+def test_tests_that_analytics_explains() -> None:
+    tests = "".join(
+        path.read_text("utf-8") + path.name
+        for folder in ("models", "tests")
+        for path in (ROOT / "dbt" / folder).rglob("*.*")
+        if path.suffix in (".yml", ".sql")
+    )
+    for name in documented(DOCS / "analytics.md", "Reading a failure"):
+        assert name.strip("…") in tests, name
+
+
 def test_tables_and_models() -> None:
     generated = {table.full_name for table in TABLES}
     models = {

@@ -461,6 +461,26 @@ def test_documented_columns_are_the_columns(built: Built) -> None:
                 assert documented == actual, model["name"]
 
 
+def test_the_questions_of_the_gallery_have_answers(built: Built) -> None:
+    """docs/analytics.md shows these; each is compiled by dbt and asked as it stands."""
+    asked = sorted(path.name for path in (DBT / "analyses").glob("*.sql"))
+    built.warehouse.dbt("compile", "--select", "resource_type:analysis")
+    compiled = built.warehouse.folder / "target" / "compiled" / "crypto_solutions" / "analyses"
+    answers = {name: built.warehouse.rows((compiled / name).read_text("utf-8")) for name in asked}
+    assert len(asked) == 6
+    assert [row["symbol"] for row in answers["busiest_minutes.sql"]]
+    assert [
+        row["symbol"] for row in answers["what_is_missing.sql"] if row["largest_hole"] == 3
+    ] == ["HOLEUSDT"]
+    outcomes = {row["outcome"]: row["covered"] for row in answers["where_we_differ.sql"]}
+    assert outcomes.keys() <= {"equal", "missing trades"}
+    assert not outcomes.get("missing trades"), "a covered candle is equal"
+    for name in ("how_fast_we_are.sql", "most_volatile_symbols.sql"):
+        assert answers[name], name
+    if RECORDED_TRADES.exists():
+        assert answers["candles_of_a_symbol.sql"][-1]["trades"] > 0
+
+
 def test_loading_everything_twice_changes_only_the_count_of_copies(built: Built) -> None:
     """Last, because it loads into the warehouse of the others."""
     warehouse = built.warehouse

@@ -122,7 +122,7 @@ class _Demo:
             post_json(
                 f"{self._settings.exchange_url}/sim/hurry?seconds={self._settings.run_up}", {}
             )
-            self.say(f"the market hurries through yesterday for {self._settings.run_up} s")
+            self.say(f"the market hurries through a whole day in {self._settings.run_up} s")
         with View(self._console, now=lambda: datetime.now(UTC), clock=time.monotonic) as view:
             self._watch(reader, view, seconds)
             self._drain(reader, view)

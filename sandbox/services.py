@@ -205,12 +205,13 @@ def _bigquery(settings: Settings, base: Mapping[str, str]) -> Service:
 
 
 def run_up_from(now: datetime) -> datetime:
-    """Return where a run-up begins: early enough for the whole day before to be covered.
+    """Return where a run-up begins: before a whole day that ended hours ago.
 
-    A symbol's day is proven from its last trade before midnight on; the calmest trade hourly.
+    A symbol's day is proven from its last trade before midnight to its first one after; the
+    calmest trade hourly.
     """
-    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    return today - timedelta(days=1) - _EVENING
+    last_midnight = (now - _EVENING).replace(hour=0, minute=0, second=0, microsecond=0)
+    return last_midnight - timedelta(days=1) - _EVENING
 
 
 def _exchange(settings: Settings, base: Mapping[str, str]) -> Service:

@@ -1,6 +1,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -13,6 +14,7 @@ from sandbox.services import (
     build_services,
     collector_environment,
     gcs_binary,
+    run_up_from,
     service_environment,
 )
 from sandbox.settings import (
@@ -88,6 +90,17 @@ def test_the_recordings_are_passed_on(settings: Settings) -> None:
     )
     command = by_name(recording)["exchange"].command
     assert [*command[-4:]] == ["--recording", "/a.gz", "--recording", "/b.gz"]
+
+
+@pytest.mark.parametrize(
+    ("now", "begins"),
+    [
+        ("2026-11-22T22:10:00", "2026-11-20T21:00:00"),
+        ("2026-11-22T02:59:59", "2026-11-19T21:00:00"),
+    ],
+)
+def test_a_run_up_covers_a_day_that_ended_hours_ago(now: str, begins: str) -> None:
+    assert run_up_from(datetime.fromisoformat(now)) == datetime.fromisoformat(begins)
 
 
 def test_what_a_recording_holds_is_subscribed() -> None:

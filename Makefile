@@ -33,7 +33,7 @@ test: setup ## all tests in the order unit, integration, e2e
 	HYPOTHESIS_EXAMPLES=$${HYPOTHESIS_EXAMPLES:-100} $(PYTEST) $(ARGS)
 
 test-unit: setup ## tests without processes and sockets, below 10 s
-	$(PYTEST) -m "not integration and not e2e" $(ARGS)
+	$(PYTEST) -m "not integration and not e2e" --numprocesses 2 $(ARGS)
 
 test-integration: setup ## tests against real components on loopback
 	$(PYTEST) -m integration $(ARGS)

@@ -69,10 +69,11 @@ def settings_of(options: argparse.Namespace, environment: Mapping[str, str]) -> 
     recordings = tuple(path.absolute() for path in getattr(options, "files", ()) or ())
     if recordings:
         given["SANDBOX_EXCHANGE"] = "recording"
-    if options.command == "demo" and not given.keys() & {"SANDBOX_SPEED", "SANDBOX_EXCHANGE"}:
+    chosen = {**environment, **given}
+    if options.command == "demo" and not chosen.keys() & {"SANDBOX_SPEED", "SANDBOX_EXCHANGE"}:
         default = "0" if options.minutes < _MINUTES_WITH_RUN_UP else _RUN_UP
-        given.setdefault("SANDBOX_RUN_UP", environment.get("SANDBOX_RUN_UP", default))
-    settings = read_settings({**environment, **given}, recordings)
+        chosen.setdefault("SANDBOX_RUN_UP", default)
+    settings = read_settings(chosen, recordings)
     check_files([*recordings, *(getattr(options, "klines", None) or ())])
     if settings.exchange == "recording" and not recordings:
         raise SettingsError("SANDBOX_EXCHANGE: recording needs files; use `replay FILE…`")

@@ -12,6 +12,7 @@ import os
 import time
 import warnings
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -119,9 +120,12 @@ class _Demo:
         reader = Reader(platform)
         self._marts = Marts(self._settings, platform, state.run_id)
         if self._settings.exchange == SIMULATED and self._settings.run_up:
-            post_json(
-                f"{self._settings.exchange_url}/sim/hurry?seconds={self._settings.run_up}", {}
-            )
+            url = f"{self._settings.exchange_url}/sim/hurry?seconds={self._settings.run_up}"
+            status, reply = post_json(url, {})
+            if status != HTTPStatus.OK:
+                raise lifecycle.LifecycleError(
+                    f"the simulated exchange did not hurry: HTTP {status} {reply.decode()} to {url}"
+                )
             self.say(f"the market hurries through a whole day in {self._settings.run_up} s")
         with View(self._console, now=lambda: datetime.now(UTC), clock=time.monotonic) as view:
             self._watch(reader, view, seconds)

@@ -186,18 +186,24 @@ def test_it_runs_as_a_module() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "run_up"),
+    ("arguments", "environment", "run_up"),
     [
-        (["demo"], 90),
-        (["demo", "--minutes", "2"], 0),
-        (["demo", "--run-up", "30"], 30),
-        (["demo", "--speed", "10"], 0),
-        (["demo", "--exchange", "live"], 0),
-        (["up"], 0),
+        (["demo"], {}, 90),
+        (["demo", "--minutes", "2"], {}, 0),
+        (["demo", "--run-up", "30"], {}, 30),
+        (["demo", "--run-up", "30"], {"SANDBOX_RUN_UP": "60"}, 30),
+        (["demo"], {"SANDBOX_RUN_UP": "60"}, 60),
+        (["demo", "--speed", "10"], {}, 0),
+        (["demo"], {"SANDBOX_SPEED": "10"}, 0),
+        (["demo", "--exchange", "live"], {}, 0),
+        (["demo"], {"SANDBOX_EXCHANGE": "live"}, 0),
+        (["up"], {}, 0),
     ],
 )
-def test_a_demo_runs_up_through_the_day_before(arguments: list[str], run_up: int) -> None:
-    assert cli.settings_of(cli._parser().parse_args(arguments), {}).run_up == run_up
+def test_a_demo_runs_up_through_the_day_before(
+    arguments: list[str], environment: dict[str, str], run_up: int
+) -> None:
+    assert cli.settings_of(cli._parser().parse_args(arguments), environment).run_up == run_up
 
 
 def test_a_run_up_must_fit(home: str, capsys: pytest.CaptureFixture[str]) -> None:

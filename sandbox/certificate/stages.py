@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+import grpc
 from google.api_core.exceptions import DeadlineExceeded
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import pubsub_v1, storage
+from google.cloud import storage
+from google.pubsub_v1 import SubscriberClient
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from market_data.batches import decode_batch
 from market_data.decode import Origin
@@ -97,7 +100,7 @@ def totals_by_stage(platform: Platform, warehouse: Warehouse) -> list[dict[str, 
     stages = {
         "exchange": _of_exchange(platform.exchange_url),
         "received": _of_ledger(ledger),
-        "published": count_frames(_published(platform, ledger["frames"]["published"])),
+        "published": count_frames(read_published(platform, ledger["frames"]["published"])),
         "archived": count_frames(_archived(platform)),
         "loaded": _of_rows(warehouse.rows(_LOADED) + warehouse.rows(_LOADED_AGGREGATES)),
         "deduplicated": _of_rows(
@@ -198,9 +201,13 @@ def _no_totals(key: _Key) -> Totals:
     return Totals() if key[0] == TRADE.channel else Totals(0, 0, None, None)
 
 
-def _published(platform: Platform, expected: int) -> Iterator[Frame]:
+def read_published(platform: Platform, expected: int) -> Iterator[Frame]:
     """Yield the frames that the audit subscription holds; stop when all came or none comes."""
-    with pubsub_v1.SubscriberClient() as subscriber:
+    # A hundred full frames are more than the 4 MB that gRPC takes by default.
+    channel = grpc.insecure_channel(
+        platform.pubsub_host, options=[("grpc.max_receive_message_length", -1)]
+    )
+    with SubscriberClient(transport=SubscriberGrpcTransport(channel=channel)) as subscriber:
         path = subscriber.subscription_path(platform.project, platform.audit_subscription)
         seen: set[str] = set()
         while len(seen) < expected:

@@ -13,6 +13,8 @@ PYTHON_TO_SET_UP := $(or $(PYTHON),$(shell command -v python3.11 || command -v p
 BIN := .venv/bin
 RUN := $(BIN)/python
 PYTEST := $(RUN) -m pytest --durations=10
+# Two processes; the tests of a file that talks to emulators stay together, e2e tests come last.
+IN_PARALLEL := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 # Nothing newer is chosen: one coherent set, the same every time.
 COMPILE := $(BIN)/uv pip compile --quiet --python-version 3.11 --exclude-newer 2026-09-15 \
 	--no-header --no-emit-index-url --upgrade
@@ -30,13 +32,13 @@ demo: setup ## run the platform for three minutes and certify it; ARGS="--minute
 	$(RUN) -m sandbox demo $(ARGS)
 
 test: setup ## all tests in the order unit, integration, e2e
-	HYPOTHESIS_EXAMPLES=$${HYPOTHESIS_EXAMPLES:-100} $(PYTEST) $(ARGS)
+	HYPOTHESIS_EXAMPLES=$${HYPOTHESIS_EXAMPLES:-100} $(PYTEST) $(IN_PARALLEL) $(ARGS)
 
 test-unit: setup ## tests without processes and sockets, below 10 s
 	$(PYTEST) -m "not integration and not e2e" --numprocesses 2 $(ARGS)
 
 test-integration: setup ## tests against real components on loopback
-	$(PYTEST) -m integration $(ARGS)
+	$(PYTEST) -m integration $(IN_PARALLEL) $(ARGS)
 
 test-e2e: setup ## tests of the whole platform
 	$(PYTEST) -m e2e $(ARGS)

@@ -128,9 +128,9 @@ class WriteObject(_WriteToArchive):
             return
         name = object_name(key, frames)
         data = b"".join(frame.data for frame in frames)
-        _upload(self._client, self._bucket, name, data, "application/zstd")
+        upload(self._client, self._bucket, name, data, "application/zstd")
         manifest = json.dumps(object_manifest(name, data, frames), indent=1, ensure_ascii=False)
-        _upload(
+        upload(
             self._client, self._bucket, manifest_name(name), manifest.encode(), "application/json"
         )
 
@@ -141,7 +141,7 @@ class WriteUnreadable(_WriteToArchive):
     def process(self, element: bytes) -> None:
         """Write one message."""
         path = unreadable_path(element)
-        _upload(self._client, self._bucket, path, element, "application/octet-stream")
+        upload(self._client, self._bucket, path, element, "application/octet-stream")
 
 
 def key_by_folder(received: ReceivedFrame, shards: int) -> tuple[ArchiveKey, ArchivedFrame]:
@@ -192,7 +192,7 @@ def object_manifest(name: str, data: bytes, frames: Sequence[ArchivedFrame]) -> 
     }
 
 
-def _upload(client: storage.Client, bucket: str, name: str, data: bytes, kind: str) -> None:
+def upload(client: storage.Client, bucket: str, name: str, data: bytes, kind: str) -> None:
     """Write an object whole; the client retries what may pass, and checks the checksum."""
     client.bucket(bucket).blob(name).upload_from_string(
         data, content_type=kind, checksum="crc32c", timeout=UPLOAD_SECONDS

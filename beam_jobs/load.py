@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from beam_jobs.frames import REJECTIONS, DecodedFrame, ReceivedFrame, decode_received
 from beam_jobs.storage_write import StorageWriter
+from beam_jobs.tables import placed
 from market_data.batches import to_arrow
 from market_data.memory import keep_freed_memory
 from market_data.records import FrameSymbol, Rejection
@@ -61,22 +62,23 @@ class _Load(beam.DoFn):
 
     Args:
         project: project of the tables.
+        dataset: dataset of all tables; None for each table's own.
     """
 
-    def __init__(self, project: str) -> None:
+    def __init__(self, project: str, dataset: str | None = None) -> None:
         self._project = project
+        self._dataset = dataset
 
     def setup(self) -> None:
         """Find the worker's writers."""
         self._pool = writer_pool(self._project)
 
+    def _placed(self, rows: dict[Table, list[pa.RecordBatch]]) -> dict[Table, list[pa.RecordBatch]]:
+        return {placed(table, self._dataset): batches for table, batches in rows.items()}
 
-class LoadFrames(_Load):
-    """Decode frames to Arrow and append their rows and ledger entries.
 
-    Outputs:
-        rejections: Rejection, one a line or frame that can't be used.
-    """
+class LoadDecoded(_Load):
+    """A step that appends decoded frames: their rows, then their ledger entries."""
 
     def start_bundle(self) -> None:
         """Begin with nothing, whatever a failed bundle has left."""
@@ -85,9 +87,12 @@ class LoadFrames(_Load):
         self._frames: list[DecodedFrame] = []
         self._waiting: list[DecodedFrame] = []
 
-    def process(self, element: ReceivedFrame) -> Iterator[Any]:
-        """Decode one frame and yield its rejections; its rows go with its neighbours'."""
-        decoded = decode_received(element, datetime.now(UTC))
+    def finish_bundle(self) -> None:
+        """Append what is left and enter the frames into the ledger."""
+        self._finish()
+
+    def take(self, decoded: DecodedFrame) -> Iterator[Any]:
+        """Take one frame and yield its rejections; its rows go with its neighbours'."""
         self._frames.append(decoded)
         self._waiting.append(decoded)
         for rejection in decoded.rejections:
@@ -97,19 +102,33 @@ class LoadFrames(_Load):
         if _count_rows(self._frames) >= MAX_ROWS:
             self._finish()
 
-    def finish_bundle(self) -> None:
-        """Append what is left and enter the frames into the ledger."""
-        self._finish()
+    def ledger(
+        self, frames: Sequence[DecodedFrame], loaded_at: datetime
+    ) -> dict[Table, list[pa.RecordBatch]]:
+        """Return the ledger's rows of the frames."""
+        return ledger_by_table(frames, loaded_at)
 
     def _send(self) -> None:
-        self._writer.send(rows_by_table(self._waiting))
+        self._writer.send(self._placed(rows_by_table(self._waiting)))
         self._waiting = []
 
     def _finish(self) -> None:
         self._send()
         self._writer.flush()
-        self._writer.append(ledger_by_table(self._frames, datetime.now(UTC)))
+        self._writer.append(self._placed(self.ledger(self._frames, datetime.now(UTC))))
         self._frames = []
+
+
+class LoadFrames(LoadDecoded):
+    """Decode frames to Arrow and append their rows and ledger entries.
+
+    Outputs:
+        rejections: Rejection, one a line or frame that can't be used.
+    """
+
+    def process(self, element: ReceivedFrame) -> Iterator[Any]:
+        """Decode one frame and yield its rejections."""
+        yield from self.take(decode_received(element, datetime.now(UTC)))
 
 
 class LoadRejections(_Load):
@@ -127,7 +146,7 @@ class LoadRejections(_Load):
         """Append what came."""
         if self._rejections:
             batch = to_arrow(self._rejections, REJECTIONS_TABLE)
-            self._pool.get().append({REJECTIONS_TABLE: [batch]})
+            self._pool.get().append(self._placed({REJECTIONS_TABLE: [batch]}))
 
 
 def rows_by_table(frames: Sequence[DecodedFrame]) -> dict[Table, list[pa.RecordBatch]]:

@@ -63,6 +63,15 @@ def archive_bucket(options: StreamOptions) -> str:
     return match[1]
 
 
+def name_direct_runner(options: PipelineOptions) -> bool:
+    """Return whether this is the DirectRunner; name it by its class, or Beam downloads another."""
+    standard = options.view_as(StandardOptions)
+    is_direct = standard.runner in (None, "DirectRunner")
+    if is_direct:
+        standard.runner = "BundleBasedDirectRunner"
+    return is_direct
+
+
 def check(options: PipelineOptions) -> None:
     """Check all options.
 

@@ -16,17 +16,19 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.io import ReadFromPubSub
-from apache_beam.options.pipeline_options import (
-    GoogleCloudOptions,
-    PipelineOptions,
-    StandardOptions,
-)
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from beam_jobs.archive import ArchiveFrames, WriteUnreadable
 from beam_jobs.frames import FRAMES, REJECTIONS, UNREADABLE, OpenFrames
 from beam_jobs.health import serve_health
 from beam_jobs.load import LoadFrames, LoadRejections
-from beam_jobs.options import OptionsError, StreamOptions, archive_bucket, check
+from beam_jobs.options import (
+    OptionsError,
+    StreamOptions,
+    archive_bucket,
+    check,
+    name_direct_runner,
+)
 from beam_jobs.resume import seek_back
 from beam_jobs.tables import create_tables
 
@@ -76,10 +78,7 @@ def main(arguments: Sequence[str]) -> int:
     stream = options.view_as(StreamOptions)
     project = options.view_as(GoogleCloudOptions).project
     create_tables(project, stream.dataset_location)
-    standard = options.view_as(StandardOptions)
-    if standard.runner in (None, "DirectRunner"):
-        # Plain DirectRunner would first try to download another runner.
-        standard.runner = "BundleBasedDirectRunner"
+    if name_direct_runner(options):
         seek_back(project, stream.subscription, stream.resume_seconds)
     pipeline = beam.Pipeline(options=options)
     build(pipeline, options)

@@ -14,12 +14,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import compact, job, latency, publish, receive, soak, verify
+from benchmarks import compact, job, latency, marts, publish, receive, soak, verify
 from benchmarks.tools import sandbox
 
 Rows = list[dict[str, object]]
 # All run but soak, which has to be asked for.
-NAMES = ("receive", "publish", "job", "latency", "compact", "verify", "soak")
+NAMES = ("receive", "publish", "job", "latency", "compact", "verify", "marts", "soak")
 
 
 def _publish(trades: int) -> Rows:
@@ -43,6 +43,7 @@ def main() -> None:
         "latency": lambda: latency.measure(arguments.seconds),
         "compact": lambda: compact.measure(3_000_000 // share),
         "verify": lambda: verify.measure(50_000_000 // share),
+        "marts": lambda: marts.measure(5_000_000 // share),
         "soak": lambda: soak.measure(arguments.seconds),
     }
     chosen = arguments.only or set(NAMES) - {"soak"}

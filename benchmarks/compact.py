@@ -58,6 +58,8 @@ def measure_engines(work: str, root: Path) -> list[dict[str, object]]:
             "engine": engine,
             "rows": int(run["rows"]),
             "per_cpu_second": run["rows"] / run["cpu_seconds"],
+            "per_user_second": run["rows"] / run["user_seconds"],
+            "per_wall_second": run["rows"] / run["wall_seconds"],
             "ours_is_times": ours / (run["rows"] / run["cpu_seconds"]),
             "peak_mb": run["peak_mb"],
         }

@@ -1,12 +1,14 @@
 """Peers of compaction and candles: other engines doing the same work, one process on one core each.
 
-`python -m benchmarks.engines WORK ENGINE FOLDER` prints rows and CPU seconds as JSON.
+`python -m benchmarks.engines WORK ENGINE FOLDER` prints rows, seconds and memory as JSON. CPU
+seconds are user and system together; beside other work read them, not the wall seconds.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import resource
 import sys
 import tempfile
 import time
@@ -136,13 +138,19 @@ def main(arguments: list[str]) -> None:
     pa.set_cpu_count(1)
     work, engine, folder = arguments
     ENGINES[work][engine](Path(folder) / "warm")  # libraries are loaded before the clock starts
-    began = time.process_time()
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
     rows = ENGINES[work][engine](Path(folder) / "full")
-    seconds = time.process_time() - began
+    after, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter() - began
+    user = after.ru_utime - before.ru_utime
+    seconds = {
+        "cpu_seconds": user + after.ru_stime - before.ru_stime,
+        "user_seconds": user,
+        "wall_seconds": wall,
+    }
     # Not ru_maxrss, which begins with the size of the process that started this one.
     status = Path("/proc/self/status").read_text("ascii")
     peak = int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
-    print(json.dumps({"rows": rows, "cpu_seconds": seconds, "peak_mb": peak}))
+    print(json.dumps({"rows": rows, **seconds, "peak_mb": peak}))
 
 
 if __name__ == "__main__":

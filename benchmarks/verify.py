@@ -41,14 +41,12 @@ def _write_day(folder: Path, trades: int) -> None:
             _decimals(6_100_000 + chance.integers(-1, 2, count).cumsum(), 2),
             _decimals(chance.integers(1, 100_000, count), 5),
             pa.array(chance.integers(0, 2, count) == 1),
-            pa.array(times).cast(TIMESTAMP),
+            pa.array(times).cast(TIMESTAMP).cast(_SCHEMA.field("traded_at").type),
         ]
         with parquet_writer(folder / f"{number:03}.parquet", _SCHEMA) as writer:
             writer.write_table(pa.Table.from_arrays(columns, schema=_SCHEMA), 262_144)
 
 
 def _decimals(values: np.ndarray, scale: int) -> pa.Array:
-    words = np.zeros((len(values), 2), np.int64)
-    words[:, 0] = values
-    kind = pa.decimal128(18, scale)
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(words)])
+    kind = pa.decimal64(18, scale)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])

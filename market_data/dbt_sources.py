@@ -12,9 +12,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from market_data.tables import DATASETS, FRAMES, SYMBOLS, TABLES, TRADES, Column, Table
+from market_data.tables import (
+    DATASETS,
+    FRAMES,
+    HOLES,
+    QUALITY_RESULTS,
+    SYMBOLS,
+    TABLES,
+    TRADES,
+    Column,
+    Table,
+)
 
 SOURCES_PATH: Final = Path(__file__).parent.parent / "dbt" / "models" / "staging" / "_sources.yml"
+
+SOURCES: Final = tuple(table for table in TABLES if table not in (QUALITY_RESULTS, HOLES))
+"""Tables that dbt reads; what checks and repairs record is written after the marts."""
 
 _LOADED_AT: Final = "loaded_at"
 _WARN_AFTER_MINUTES: Final = 5
@@ -40,7 +53,7 @@ def sources_document() -> str:
 
 
 def _source_lines(dataset: str) -> Iterator[str]:
-    tables = [table for table in TABLES if table.dataset == dataset]
+    tables = [table for table in SOURCES if table.dataset == dataset]
     if not tables:
         return
     yield f"  - name: {dataset}"

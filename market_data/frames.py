@@ -29,6 +29,10 @@ TARGET_MESSAGE_BYTES: Final = 384 * 1024
 MAX_CONTENT_BYTES: Final = 64 * 1024 * 1024
 MAGIC: Final = b"\x28\xb5\x2f\xfd"
 HEADER_PREFIX: Final = b'{"frame_id":'
+_MAX_HEADER_BYTES: Final = 18
+_BLOCK_HEADER_BYTES: Final = 3
+_CHECKSUM_BYTES: Final = 4
+_REPEATED_BYTE: Final = 1  # the block type whose content is one byte, its size how often
 # Lines repeat what stands a few lines above: a small table that remembers only the latest match is
 # faster and gives fewer bytes a trade than the level's own, and than higher levels.
 _LEVEL: Final = 1
@@ -140,20 +144,40 @@ def decode_frame(data: bytes) -> Frame:
 def split_frames(data: bytes) -> Iterator[bytes]:
     """Yield the zstd frames that an archive object is made of, each as `decode_frame` takes it.
 
+    Only the sizes that stand before each block are read (RFC 8878, sections 3.1.1 and 3.1.1.2);
+    whether the content is whole is `decode_frame`'s to say.
+
     Raises:
         Rejected: the object does not end with a whole frame, or holds something else.
     """
-    while data:
-        decompressor = zstandard.ZstdDecompressor().decompressobj()
-        try:
-            decompressor.decompress(data)
-        except zstandard.ZstdError as error:
-            raise Rejected(Reason.CORRUPT_FRAME, str(error)) from None
-        if not decompressor.eof:
-            raise Rejected(Reason.CORRUPT_FRAME, "the last frame is cut off")
-        rest = decompressor.unused_data
-        yield data[: len(data) - len(rest)]
-        data = rest
+    view, start = memoryview(data), 0
+    while start < len(data):
+        end = _frame_end(view, start)
+        yield data[start:end]
+        start = end
+
+
+def _frame_end(view: memoryview, start: int) -> int:
+    """Return where the zstd frame that begins at `start` ends."""
+    if bytes(view[start : start + len(MAGIC)]) != MAGIC:
+        raise Rejected(Reason.CORRUPT_FRAME, f"at byte {start} no zstd frame begins")
+    header = view[start : start + _MAX_HEADER_BYTES]
+    try:
+        place = start + zstandard.frame_header_size(header)
+        has_checksum = zstandard.get_frame_parameters(header).has_checksum
+    except zstandard.ZstdError as error:
+        raise Rejected(Reason.CORRUPT_FRAME, f"at byte {start}: {error}") from None
+    is_last = False
+    while not is_last:
+        block = int.from_bytes(view[place : place + _BLOCK_HEADER_BYTES], "little")
+        is_last, kind, size = bool(block & 1), block >> 1 & 3, block >> 3
+        place += _BLOCK_HEADER_BYTES + (1 if kind == _REPEATED_BYTE else size)
+        if place > len(view):
+            break
+    place += _CHECKSUM_BYTES if has_checksum else 0
+    if place > len(view):
+        raise Rejected(Reason.CORRUPT_FRAME, "the last frame is cut off")
+    return place
 
 
 def split_lines(body: bytes) -> list[bytes]:

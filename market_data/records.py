@@ -202,4 +202,54 @@ class FrameSymbol:
     loaded_at: Annotated[datetime, "When BigQuery had acknowledged the frame's rows."]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityResult:
+    """One row per expectation and check: what was expected, what was found, how much it matters.
+
+    All rows of a check have one `checked_at`; a run that is repeated checks again, and its newest
+    check counts.
+    """
+
+    run_id: Annotated[str, "Airflow's id of the run of check_quality."]
+    suite: Annotated[str, "Suite, for example raw_trades."]
+    expectation: Annotated[str, "Expectation, unique in its suite; docs/quality.md lists all."]
+    table_name: Annotated[str, "Dataset and table that it is about."]
+    column_name: Annotated[str, "Columns that it is about, separated by commas; may be empty."]
+    severity: Annotated[str, "fail: stops what depends on the data; warn: is recorded only."]
+    is_success: Annotated[bool, "True when it holds in the window."]
+    observed: Annotated[
+        str, "What was found, exact, with examples; begins with 'not computed' after an error."
+    ]
+    threshold: Annotated[str, "What the observed value is held against."]
+    meaning: Annotated[str, "A sentence that says what is true of good data."]
+    remedy: Annotated[str, "A sentence that says what to do when it is not."]
+    window_start: Annotated[datetime, "Start of the time that was looked at, inclusive."]
+    window_end: Annotated[datetime, "End of the time that was looked at, exclusive."]
+    checked_at: Annotated[datetime, "When the check began."]
+    link: Annotated[str, "Address of the suite's page in Data Docs; empty without one."]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoleRecord:
+    """One row per attempt at a range of missing trade ids: what became of it, and by what proof.
+
+    A hole may take several rows: each has one outcome for all ids of its range. The newest row of
+    an id counts.
+    """
+
+    run_id: Annotated[str, "Airflow's id of the run of repair_gaps."]
+    market: Annotated[str, "Market of the exchange: spot."]
+    symbol: Annotated[str, "Symbol as Binance spells it, for example BTCUSDT."]
+    first_missing_id: Annotated[int, "First trade id of the range."]
+    last_missing_id: Annotated[int, "Last trade id of the range, inclusive."]
+    missing: Annotated[int, "Number of ids in the range."]
+    found_at: Annotated[datetime, "When the run found the hole."]
+    closed_at: Annotated[datetime | None, "When the outcome was certain; null when it failed."]
+    outcome: Annotated[str, "healed, absent_at_source or failed."]
+    source: Annotated[str, "Where the trades came from: rest or archive; empty without trades."]
+    witnesses: Annotated[str, "Who says that ids are absent, and how; empty where they are not."]
+    frames: Annotated[str, "Frames that carried the trades, separated by commas; may be empty."]
+    detail: Annotated[str, "A sentence for people; why, when it failed."]
+
+
 MarketRecord = Trade | AggTrade | Kline | BookTicker | Symbol

@@ -27,7 +27,9 @@ from market_data.records import (
     BookTicker,
     FrameEntry,
     FrameSymbol,
+    HoleRecord,
     Kline,
+    QualityResult,
     Rejection,
     Symbol,
     Trade,
@@ -63,6 +65,7 @@ class Table:
         record: the record class that a row is made of.
         partition_column: TIMESTAMP column of the daily partitions.
         cluster_columns: clustering columns, in order.
+        requires_filter: BigQuery refuses queries that name no partitions; for large tables.
     """
 
     dataset: str
@@ -70,6 +73,7 @@ class Table:
     record: type
     partition_column: str
     cluster_columns: tuple[str, ...]
+    requires_filter: bool = False
 
     @property
     def full_name(self) -> str:
@@ -143,15 +147,15 @@ def _column(name: str, hint: Any) -> Column:
     return Column(name, annotated, mode, description)
 
 
-TRADES: Final = Table("raw", "trades", Trade, "traded_at", ("market", "symbol", "trade_id"))
+TRADES: Final = Table("raw", "trades", Trade, "traded_at", ("market", "symbol", "trade_id"), True)
 AGG_TRADES: Final = Table(
-    "raw", "agg_trades", AggTrade, "traded_at", ("market", "symbol", "agg_trade_id")
+    "raw", "agg_trades", AggTrade, "traded_at", ("market", "symbol", "agg_trade_id"), True
 )
 KLINES: Final = Table(
-    "raw", "klines", Kline, "opened_at", ("market", "symbol", "kline_interval", "opened_at")
+    "raw", "klines", Kline, "opened_at", ("market", "symbol", "kline_interval", "opened_at"), True
 )
 BOOK_TICKERS: Final = Table(
-    "raw", "book_tickers", BookTicker, "received_at", ("market", "symbol", "update_id")
+    "raw", "book_tickers", BookTicker, "received_at", ("market", "symbol", "update_id"), True
 )
 SYMBOLS: Final = Table("raw", "symbols", Symbol, "received_at", ("market", "symbol"))
 REJECTIONS: Final = Table("raw", "rejections", Rejection, "rejected_at", ("reason", "symbol"))
@@ -159,10 +163,14 @@ FRAMES: Final = Table("ops", "frames", FrameEntry, "loaded_at", ("collector", "e
 FRAME_SYMBOLS: Final = Table(
     "ops", "frame_symbols", FrameSymbol, "loaded_at", ("market", "channel", "symbol")
 )
+QUALITY_RESULTS: Final = Table(
+    "ops", "quality_results", QualityResult, "checked_at", ("suite", "expectation")
+)
+HOLES: Final = Table("ops", "holes", HoleRecord, "found_at", ("market", "symbol"))
 
 TABLES: Final = (
     *(TRADES, AGG_TRADES, KLINES, BOOK_TICKERS, SYMBOLS, REJECTIONS),
-    *(FRAMES, FRAME_SYMBOLS),
+    *(FRAMES, FRAME_SYMBOLS, QUALITY_RESULTS, HOLES),
 )
 TABLE_OF_CHANNEL: Final[dict[str, Table]] = {
     "trade": TRADES,
@@ -181,6 +189,7 @@ def schema_document(table: Table) -> str:
         "table": table.name,
         "description": table.description,
         "time_partitioning": {"type": "DAY", "field": table.partition_column},
+        "require_partition_filter": table.requires_filter,
         "clustering": list(table.cluster_columns),
         "schema": table.bigquery_schema,
     }

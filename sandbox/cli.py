@@ -10,15 +10,20 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
 from sandbox import lifecycle
+from sandbox.airflow.dags import Dags, access, dag_files
+from sandbox.airflow.environment import password_file
 from sandbox.process import controlling_owner
 from sandbox.settings import (
     EXCHANGES,
+    OFF,
+    ON,
     PORTS_SETTING,
     PUBSUB_CHOICES,
     TABLE_PLACES,
@@ -69,6 +74,7 @@ def settings_of(options: argparse.Namespace, environment: Mapping[str, str]) -> 
     recordings = tuple(path.absolute() for path in getattr(options, "files", ()) or ())
     if recordings:
         given["SANDBOX_EXCHANGE"] = "recording"
+        given["SANDBOX_AIRFLOW"] = OFF
     chosen = {**environment, **given}
     if options.command == "demo" and not chosen.keys() & {"SANDBOX_SPEED", "SANDBOX_EXCHANGE"}:
         default = "0" if options.minutes < _MINUTES_WITH_RUN_UP else _RUN_UP
@@ -101,6 +107,7 @@ def check_files(paths: list[Path]) -> None:
 def up(settings: Settings, options: argparse.Namespace) -> int:
     """Start the sandbox, or find it running, and wait until it is healthy."""
     state = lifecycle.find(settings)
+    has_password = password_file(settings).exists() and not (state is None and options.fresh)
     if state is None:
         owner = None if options.detach else controlling_owner()
         if options.fresh:
@@ -117,6 +124,11 @@ def up(settings: Settings, options: argparse.Namespace) -> int:
     running = Settings.from_document(state.settings)
     print("already running" if was_running else f"ready after {state.ready_seconds:.1f} s")
     print_addresses(running, state)
+    if running.airflow == ON:
+        late = Dags(running).unpause(dag_files(), lambda: time.sleep(1))
+        if late:
+            print(f"Airflow has not parsed {', '.join(sorted(late))}: see its import errors")
+        print(access(running, show_password=not has_password))
     return 0
 
 
@@ -292,6 +304,13 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     add("--rate", dest="SANDBOX_RATE", help="simulated trades a second; default: 1000")
     add("--speed", dest="SANDBOX_SPEED", help="of the exchange's clock; default: 1")
     add("--seed", dest="SANDBOX_SEED", help="of the simulated market; default: 1")
+    add(
+        "--no-airflow",
+        dest="SANDBOX_AIRFLOW",
+        action="store_const",
+        const=OFF,
+        help="without Airflow: half the memory, and dbt runs beside",
+    )
     add("--ports", dest=PORTS_SETTING, choices=("fixed", "auto"), help="auto: any free ones")
     for port in fields(Ports):
         flag = f"--{port.name.replace('_', '-')}-port"

@@ -2,6 +2,7 @@
 
 The whole is a short sequence (`_Demo.run`): start everything, watch for some minutes or until a
 recording was served, wait until the pipeline has drained, build the marts, print the certificate.
+The marts have one builder: Airflow's DAG, or dbt beside the platform without Airflow.
 The supervisor is a process of its own that ends when this one does, however it does.
 """
 
@@ -19,11 +20,14 @@ from typing import Any, Final
 from rich.console import Console
 
 from sandbox import lifecycle
+from sandbox.airflow.dags import CLOSING, OPEN, Dags, access, dag_files
+from sandbox.airflow.environment import password_file
+from sandbox.airflow.rest import AirflowError
 from sandbox.daemon import Signals
 from sandbox.marts import Marts
 from sandbox.probes import post_json
 from sandbox.progress import Progress, Reader
-from sandbox.settings import RECORDING, SIMULATED, Platform, Settings, platform_of
+from sandbox.settings import ON, RECORDING, SIMULATED, Platform, Settings, platform_of
 from sandbox.state import READY, State, read_state
 from sandbox.view import View
 
@@ -105,6 +109,7 @@ class _Demo:
         self._reference_klines = reference_klines
         self._started = time.monotonic()
         self._marts: Marts | None = None
+        self._dags: Dags | None = None
         self._marts_at = float("-inf")
         self._first_candles: float | None = None
         self._is_started = False  # a sandbox that someone else started is not ours to stop
@@ -118,7 +123,10 @@ class _Demo:
         state = self._start()
         platform = self._platform(state)
         reader = Reader(platform)
-        self._marts = Marts(self._settings, platform, state.run_id)
+        if self._settings.airflow == ON:
+            self._dags = self._open_dags()
+        else:
+            self._marts = Marts(self._settings, platform, state.run_id)
         if self._settings.exchange == SIMULATED and self._settings.run_up:
             url = f"{self._settings.exchange_url}/sim/hurry?seconds={self._settings.run_up}"
             status, reply = post_json(url, {})
@@ -138,6 +146,8 @@ class _Demo:
         self.say("The sandbox stays up; query it with the ordinary clients:")
         for name, value in self._settings.client_environment.items():
             self.say(f"  export {name}={value}")
+        if self._dags is not None:
+            self._dags.unpause(dag_files(), self._rest)
         self.say("Ctrl-C ends it.")
         while not self._signals.count and lifecycle.find(self._settings) is not None:
             self._signals.wait(_TICK_SECONDS)
@@ -151,6 +161,7 @@ class _Demo:
 
     def _start(self) -> State:
         self.say(f"starting the sandbox, logs in {self._settings.home / 'logs'}")
+        is_new = not password_file(self._settings).exists()
         run_id = lifecycle.start(self._settings, owner=os.getpid())
         self._is_started = True
         seen: dict[str, str] = {}
@@ -165,7 +176,22 @@ class _Demo:
 
         state = lifecycle.wait_ready(self._settings, run_id, notice)
         self.say(f"ready after {state.ready_seconds or 0.0:.1f} s")
+        if self._settings.airflow == ON:
+            self.say(access(self._settings, show_password=is_new))
         return state
+
+    def _open_dags(self) -> Dags:
+        """Let the DAGs run that the market needs while it is open."""
+        dags = Dags(self._settings)
+        late = dags.unpause(dag_files() & {*OPEN}, self._rest)
+        if late:
+            self.say(f"Airflow has not parsed {', '.join(sorted(late))}: see its import errors")
+        return dags
+
+    def _rest(self) -> None:
+        self._signals.wait(_TICK_SECONDS)
+        if self._signals.count:
+            raise _Stopped("stopping")
 
     def _platform(self, state: State) -> Platform:
         return platform_of(
@@ -227,8 +253,9 @@ class _Demo:
 
     def _build(self, reader: Reader, view: View) -> None:
         """Build and test the marts over the complete data."""
-        marts = self._marts
-        if marts is None:
+        if self._dags is not None:
+            self._finish_dags(self._dags, reader, view)
+        if (marts := self._marts) is None:
             return
         marts.wait(lambda: self._quiet_tick(reader, view, "finishing a build of the marts"))
         marts.start("build")
@@ -236,6 +263,15 @@ class _Demo:
         self._note_candles(reader.read(exactly=True))
         if not good:
             self.say(f"dbt build failed; its log is {marts.log}")
+
+    def _finish_dags(self, dags: Dags, reader: Reader, view: View) -> None:
+        """Run the DAGs that a day ends with, over the complete data."""
+        self.say("DAGs over the complete data:")
+        try:
+            dags.finish(CLOSING, lambda note: self._quiet_tick(reader, view, note), self.say)
+        except AirflowError as error:
+            self.say(f"Airflow: {error}; its log is {self._settings.home / 'logs' / 'airflow.log'}")
+        self._note_candles(reader.read(exactly=True))
 
     def _certify(self, platform: Platform) -> dict[str, Any]:
         # The ordinary clients find the platform by these, as everybody's would.
@@ -274,7 +310,7 @@ class _Demo:
         if state is None:
             last = read_state(self._settings.home)
             raise _Stopped(f"the sandbox ended: {last.error if last else ''}".strip(": "))
-        view.update(progress, state, note)
+        view.update(progress, state, note, self._dags.look() if self._dags else "")
         spent = time.monotonic() - began
         self._signals.wait(max(_TICK_SECONDS - spent, _TICK_SECONDS / 10))
         return progress

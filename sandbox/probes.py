@@ -10,7 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -71,21 +71,30 @@ def get(url: str, *, timeout: float = TIMEOUT_SECONDS) -> tuple[int, bytes]:
         OSError: nobody answers.
         http.client.HTTPException: the answer is not HTTP.
     """
-    return _request("GET", url, None, timeout)
+    return request("GET", url, timeout=timeout)
 
 
 def post_json(url: str, document: Any, *, timeout: float = TIMEOUT_SECONDS) -> tuple[int, bytes]:
     """POST a JSON document; otherwise like `get`."""
-    return _request("POST", url, json.dumps(document).encode(), timeout)
+    return request("POST", url, document, timeout=timeout)
 
 
-def _request(method: str, url: str, body: bytes | None, timeout: float) -> tuple[int, bytes]:
+def request(
+    method: str,
+    url: str,
+    document: Any = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+) -> tuple[int, bytes]:
+    """Send any request, with a JSON document unless that is None; otherwise like `get`."""
+    body = None if document is None else json.dumps(document).encode()
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
     try:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        path = parts.path or "/"
-        connection.request(method, f"{path}?{parts.query}" if parts.query else path, body, headers)
+        content = {"Content-Type": "application/json"} if body is not None else {}
+        path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        connection.request(method, path, body, {**content, **(headers or {})})
         response = connection.getresponse()
         return response.status, response.read()
     finally:

@@ -83,6 +83,7 @@ def bigquery_table(table: Table) -> bigquery.Table:
     target = bigquery.Table(f"{PROJECT}.{table.full_name}", schema=schema)
     target.description = table.description
     target.time_partitioning = bigquery.TimePartitioning(field=table.partition_column)
+    target.require_partition_filter = table.requires_filter
     target.clustering_fields = list(table.cluster_columns)
     return target
 

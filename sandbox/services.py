@@ -17,6 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from sandbox.airflow.environment import HOME_FOLDER, airflow_environment
+from sandbox.airflow.rest import health_probe
 from sandbox.probes import all_of, get, grpc_probe, http_probe
 from sandbox.pubsub.google import find_google_emulator
 from sandbox.settings import (
@@ -28,6 +30,7 @@ from sandbox.settings import (
     LIVE_REST_URL,
     LIVE_WS_URL,
     LOCATION,
+    ON,
     PROJECT,
     RECORDING,
     ROOT,
@@ -42,7 +45,7 @@ from sandbox.supervisor import Port, Service
 GCS_FOLDER: Final = "gcs"
 BIGQUERY_FOLDER: Final = "bigquery"
 SPOOL_FOLDER: Final = "spool"
-DATA_FOLDERS: Final = (GCS_FOLDER, BIGQUERY_FOLDER, SPOOL_FOLDER)
+DATA_FOLDERS: Final = (GCS_FOLDER, BIGQUERY_FOLDER, SPOOL_FOLDER, HOME_FOLDER)
 BIGQUERY_HOME: Final = "bigquery-home"  # DuckDB's extension; costs a second to make anew
 
 # The end of a demo waits for the last object; the job's default of a minute is for a real bucket.
@@ -79,7 +82,10 @@ def build_services(settings: Settings, environment: Mapping[str, str]) -> list[S
     ]
     if settings.exchange != LIVE:
         services.append(_exchange(settings, base))
-    return [*services, _job(settings, base), _collector(settings, base)]
+    services += [_job(settings, base), _collector(settings, base)]
+    if settings.airflow == ON:
+        services.append(_airflow(settings, base))
+    return services
 
 
 def service_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
@@ -145,7 +151,8 @@ def _gcs(settings: Settings, base: Mapping[str, str]) -> Service:
             str(gcs_binary()),
             *("-scheme", "http", "-backend", "filesystem", "-filesystem-root", str(root)),
             *("-host", HOST, "-port", str(port.number), "-external-url", settings.gcs_url),
-            *("-log-level", "warn"),
+            # Links of people, as http://HOST:PORT/bucket/object, are answered for this host only.
+            *("-public-host", f"{HOST}:{port.number}", "-log-level", "warn"),
         ),
         environment=base,
         probe=http_probe(f"{settings.gcs_url}/storage/v1/b?project={PROJECT}"),
@@ -294,6 +301,24 @@ def collector_environment(settings: Settings) -> dict[str, str]:
         "PUBSUB_PROJECT": PROJECT,
         "PUBSUB_TOPIC": TOPIC,
     }
+
+
+def _airflow(settings: Settings, base: Mapping[str, str]) -> Service:
+    """Return Airflow, last: it watches the others, and it need not see them end."""
+    return Service(
+        name="airflow",
+        command=(sys.executable, "-m", "sandbox.airflow"),
+        environment={**base, **airflow_environment(settings)},
+        after=("provision",),
+        # The first call of the interface that tasks use makes it, for seconds: before any task.
+        probe=all_of(
+            health_probe(settings.airflow_url),
+            http_probe(f"{settings.airflow_url}/execution/health"),
+        ),
+        ports=(_port(settings, "airflow"),),
+        address=settings.airflow_url,
+        deadline_seconds=240.0,  # four programs whose imports alone take seconds of processor time
+    )
 
 
 def _announcement(settings: Settings) -> Callable[[], Mapping[str, str]]:

@@ -31,6 +31,8 @@ TRANSPORTS: Final = ("websockets", "picows")
 MEMORY: Final = "memory"
 DISK: Final = "disk"
 TABLE_PLACES: Final = (MEMORY, DISK)
+ON: Final = "on"
+OFF: Final = "off"
 
 # Market data only, no account (binance-protocol, section 1 and REST "General API Information").
 LIVE_WS_URL: Final = "wss://data-stream.binance.vision"
@@ -51,8 +53,9 @@ class Ports:
     bigquery: int = 9050
     bigquery_grpc: int = 9060
     exchange: int = 9443
-    collector: int = 8080
+    collector: int = 8082
     job: int = 8081
+    airflow: int = 8080
 
     @staticmethod
     def setting(name: str) -> str:
@@ -88,6 +91,7 @@ class Settings:
         run_up: seconds that `demo` takes for the market's day before: its clock starts the evening
             before that day and hurries through it, calmly trading; 0 for none.
         seed: of the simulated market.
+        airflow: on or off; with it the DAGs of `dags/` run, off is light.
         recordings: files to serve with `recording`.
     """
 
@@ -108,6 +112,7 @@ class Settings:
     speed: float = 1.0
     run_up: int = 0
     seed: int = 1
+    airflow: str = ON
     recordings: tuple[Path, ...] = ()
 
     @property
@@ -167,6 +172,11 @@ class Settings:
     def job_url(self) -> str:
         """The Beam job's HTTP server."""
         return f"http://{HOST}:{self.ports.job}"
+
+    @property
+    def airflow_url(self) -> str:
+        """Airflow's UI and REST."""
+        return f"http://{HOST}:{self.ports.airflow}"
 
     @property
     def client_environment(self) -> dict[str, str]:
@@ -278,6 +288,7 @@ _FIELDS: Final = {
     "SANDBOX_SPEED": "speed",
     "SANDBOX_RUN_UP": "run_up",
     "SANDBOX_SEED": "seed",
+    "SANDBOX_AIRFLOW": "airflow",
 }
 PORTS_SETTING: Final = "SANDBOX_PORTS"
 NAMES: Final = (*_FIELDS, PORTS_SETTING, *(Ports.setting(port.name) for port in fields(Ports)))
@@ -383,4 +394,5 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "speed": _positive,
     "run_up": _whole,
     "seed": _whole,
+    "airflow": _one_of(ON, OFF),
 }

@@ -76,7 +76,7 @@ def stages(before: Progress, now: Progress, seconds: float, at: datetime) -> lis
     ]
 
 
-def plain_line(progress: Progress, at: datetime, note: str) -> str:
+def plain_line(progress: Progress, at: datetime, note: str, dags: str = "") -> str:
     """Return the progress as one line."""
     lag = progress.lag_seconds(at)
     parts = [
@@ -90,11 +90,18 @@ def plain_line(progress: Progress, at: datetime, note: str) -> str:
         f"rejected {sum(progress.rejections.values()):,}",
         f"lag {max(lag, 0):.1f} s" if lag is not None else "",
         note,
+        dags,
     ]
     return ", ".join(part for part in parts if part)
 
 
-def render(stage_list: list[Stage], progress: Progress, state: State | None, note: str) -> Group:
+def render(
+    stage_list: list[Stage],
+    progress: Progress,
+    state: State | None,
+    note: str,
+    dags: str = "",
+) -> Group:
     """Return the whole picture for a terminal."""
     table = Table(title="the way of one trade", title_justify="left", expand=False)
     for name, justify in (("stage", "left"), ("so far", "right"), ("per s", "right"), ("", "left")):
@@ -105,6 +112,8 @@ def render(stage_list: list[Stage], progress: Progress, state: State | None, not
     parts: list[Table | Text] = [table, _health(progress), _candles(progress)]
     if state is not None:
         parts.append(_services(state))
+    if dags:
+        parts.append(Text(dags))
     return Group(*parts, Text(note, style="bold"))
 
 
@@ -161,18 +170,18 @@ class View:
         self._before: tuple[float, Progress] | None = None
         self._printed = float("-inf")
 
-    def update(self, progress: Progress, state: State | None, note: str) -> None:
-        """Draw what is known now."""
+    def update(self, progress: Progress, state: State | None, note: str, dags: str = "") -> None:
+        """Draw what is known now; `dags` is a line about Airflow."""
         at = self._clock()
         if self._live is None:
             if at - self._printed >= PLAIN_SECONDS:
                 self._printed = at
-                self._console.print(plain_line(progress, self._now(), note), soft_wrap=True)
+                self._console.print(plain_line(progress, self._now(), note, dags), soft_wrap=True)
             return
         before_at, before = self._before or (at - 1.0, progress)
         stage_list = stages(before, progress, max(at - before_at, 0.001), self._now())
         self._before = at, progress
-        self._live.update(render(stage_list, progress, state, note), refresh=True)
+        self._live.update(render(stage_list, progress, state, note, dags), refresh=True)
 
     def __enter__(self) -> Self:
         if self._live is not None:

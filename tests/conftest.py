@@ -40,3 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         )
 
     items.sort(key=tier)
+    for item in items:  # with `--dist loadgroup`: a file's tests share its emulators
+        if tier(item) == 1:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        elif tier(item) == 2:
+            item.add_marker(pytest.mark.xdist_group("e2e"))

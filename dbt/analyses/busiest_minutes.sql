@@ -8,6 +8,7 @@ select
 from {{ ref('ohlcv_1m') }}
 where
     market = 'spot'
+    and opened_at >= timestamp '2024-01-01 00:00:00 UTC'  -- choose your days: they are the cost
     and trades > 0
 order by trades desc, quote_volume desc
 limit 10

@@ -4,11 +4,13 @@
   model, market and day with the times of the rows written, so that every scan gets literal times
   to prune partitions by and nothing asks a large table for its maximum.
 
-  A model of this kind is `materialized='incremental'` with two settings in `meta`:
+  A model of this kind is `materialized='incremental'` with these settings in `meta`:
     replaces: condition over `target` and `new` (market and symbol are equal) under which a row of
       the table makes way for a new one; a row may be replaced by one new row only.
     keys: columns that say which rows `replaces` may compare; market and symbol if not given.
     times: columns with the first and the last time of a row; the first is its partition column.
+    written_until: expression for the last time that a new row has a say about, if not its own.
+    gone: condition over `new` for rows that only delete; none if not given.
 -#}
 {% macro model_builds() -%}
     {{ return(api.Relation.create(
@@ -23,7 +25,7 @@
     )
 {%- endmacro %}
 
-{#- A time as a constant; the emulator mistakes the decimals of a TIMESTAMP literal for a number. -#}
+{#- A time in UTC as a constant; the emulator mistakes the decimals of a TIMESTAMP literal for a number. -#}
 {% macro constant_time(at) -%}
     timestamp_micros({{ (at.timestamp() | int) * 1000000 + at.microsecond }})
 {%- endmacro %}
@@ -34,33 +36,82 @@
 {%- endmacro %}
 
 {#-
-  What `upstream` wrote since the last build of this model: {since: literal, ranges: [(first, last)]}.
-  None when this model is built in full.
+  What one of the given upstreams wrote since the last build of this model: {since: literal,
+  ranges: [(first, last)] in order, without overlaps}. None when this model is built in full.
 -#}
-{% macro changes_of(upstream) -%}
+{% macro changes_of() -%}
     {%- if not (execute and this and is_incremental()) -%}
         {{ return(none) }}
     {%- endif -%}
+    {%- set since = last_build(model.name) -%}
+    {%- if since > run_started_at -%}
+        {%- do stop_for_another_run(model.name) -%}
+    {%- endif -%}
     {%- set found = run_query("
-        with own as (
-            select coalesce(max(built_at), timestamp '1970-01-01') as since
-            from " ~ model_builds() ~ " where model = '" ~ model.name ~ "'
-        )
-        select own.since, builds.first_at, builds.last_at
-        from own
-        left join " ~ model_builds() ~ " as builds
-            on builds.model = '" ~ upstream.identifier ~ "' and builds.built_at > own.since
-        order by builds.first_at
+        select first_at, last_at from " ~ model_builds() ~ "
+        where model in ('" ~ varargs | map(attribute='identifier') | join("', '") ~ "')
+            and built_at > " ~ constant_time(since) ~ "
+        order by first_at
     ") -%}
     {%- set ranges = [] -%}
-    {%- for row in found.rows if row[1] is not none -%}
-        {%- do ranges.append((row[1], row[2])) -%}
+    {%- for first, last in found.rows -%}
+        {%- if ranges and first <= ranges[-1][1] -%}
+            {%- set before = ranges.pop() -%}
+            {%- do ranges.append((before[0], [before[1], last] | max)) -%}
+        {%- else -%}
+            {%- do ranges.append((first, last)) -%}
+        {%- endif -%}
     {%- endfor -%}
-    {{ return({'since': constant_time(found.rows[0][0]), 'ranges': ranges}) }}
+    {{ return({'since': constant_time(since), 'ranges': ranges}) }}
 {%- endmacro %}
 
-{#- Condition: `column` lies in one of the ranges, each widened to whole spans of `minutes`. -#}
+{#- When the model was last built, 1970 if never. -#}
+{% macro last_build(name) -%}
+    {{ return(run_query(
+        "select coalesce(max(built_at), timestamp '1970-01-01') from " ~ model_builds()
+        ~ " where model = '" ~ name ~ "'"
+    ).rows[0][0]) }}
+{%- endmacro %}
+
+{#-
+  Two runs at once would each miss what the other wrote. A run stops before a model that another run
+  built after it had asked what is new: the constant in the model's SQL is not the last build.
+-#}
+{% macro stop_if_overtaken(name, sql) -%}
+    {%- if constant_time(last_build(name)) not in sql -%}
+        {%- do stop_for_another_run(name) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro stop_for_another_run(name) -%}
+    {%- do exceptions.raise_compiler_error(
+        name ~ ": another dbt run built it while this run was under way; nothing was changed."
+        ~ " Wait until the other run has ended, then run again"
+    ) -%}
+{%- endmacro %}
+
+{#- The days, as ranges, that one of the columns has in the relation's rows with the condition. -#}
+{% macro days_with(relation, columns, condition) -%}
+    {%- set days = [] -%}
+    {%- set found = run_query(
+        "select distinct timestamp_trunc(at, day) from " ~ relation ~ ", unnest(["
+        ~ columns | join(', ') ~ "]) as at where " ~ condition ~ " order by 1"
+    ).columns[0].values() -%}
+    {%- for day in found -%}
+        {%- do days.append((day, day + modules.datetime.timedelta(days=1, microseconds=-1))) -%}
+    {%- endfor -%}
+    {{ return(days) }}
+{%- endmacro %}
+
+{#-
+  Condition: `column` lies in one of the ranges, each widened to whole spans of `minutes`. BigQuery
+  wants a condition in any case: a build in full has no ranges and takes all times since 1970, a
+  build without news has none at all and takes those before.
+-#}
 {% macro within(ranges, column, minutes=none) -%}
+    {%- if ranges is undefined or ranges is none -%}
+        {{ return(column ~ ' >= timestamp_micros(0)') }}
+    {%- endif -%}
     {%- set ranges = ranges if ranges | length <= 31 else [(ranges[0][0], ranges | map('last') | max)]
     -%}
     {%- for first, last in ranges -%}
@@ -71,8 +122,17 @@
         and {{ column }} < {{ constant_time(last) }}
         {{- ')' if loop.last }}
     {%- else -%}
-        false
+        {{ column }} < timestamp_micros(0)
     {%- endfor -%}
+{%- endmacro %}
+
+{#- The start of the ranges as a constant, some days earlier; far away when there are none. -#}
+{% macro earliest(ranges, days_before=0) -%}
+    {%- if ranges -%}
+        {{ constant_time(ranges[0][0] - modules.datetime.timedelta(days=days_before)) }}
+    {%- else -%}
+        timestamp '9999-01-01'
+    {%- endif -%}
 {%- endmacro %}
 
 {% macro floor_time(at, minutes=none) -%}
@@ -94,8 +154,9 @@
     tmp_relation_exists, incremental_predicates
 ) -%}
     {%- set first, last = config.get('meta').times -%}
+    {%- set last = config.get('meta').get('written_until', last) -%}
     {%- set columns = model.columns.keys() | join(', ') -%}
-    {%- do run_query("create or replace table " ~ tmp_relation ~ " as (" ~ sql ~ ")") -%}
+    {%- do stop_if_overtaken(model.name, sql) -%}
     {%- set written = run_query(
         "select market, min(" ~ first ~ "), max(" ~ last ~ "), count(*) from " ~ tmp_relation
         ~ " group by market, date(" ~ first ~ ")"
@@ -106,15 +167,15 @@
             select * from {{ tmp_relation }} cross join unnest([true, false]) as is_new
         ) as new
         on
-            not new.is_new
-            and target.{{ first }} between {{ constant_time(written | map(attribute=1) | min) }}
+            target.{{ first }} between {{ constant_time(written | map(attribute=1) | min) }}
             and {{ constant_time(written | map(attribute=2) | max) }}
             {%- for key in config.get('meta').get('keys', ['market', 'symbol']) %}
-            and target.{{ key }} = new.{{ key }}
+            and target.{{ key }} = if(new.is_new, null, new.{{ key }})
             {%- endfor %}
             and {{ config.get('meta').replaces }}
         when matched then delete
-        when not matched and new.is_new then insert ({{ columns }}) values ({{ columns }});
+        when not matched and new.is_new and not {{ config.get("meta").get("gone", "false") }}
+        then insert ({{ columns }}) values ({{ columns }});
         insert into {{ model_builds() }} values
         {%- for market, first_at, last_at, rows in written %}
             (
@@ -122,10 +183,26 @@
                 {{ constant_time(last_at) }}, {{ rows }}, {{ built_now() }}
             ){{ ',' if not loop.last }}
         {%- endfor %};
-        drop table {{ tmp_relation }};
     {%- else -%}
-        drop table {{ tmp_relation }}
+        select 0 as written
     {%- endif -%}
+{%- endmacro %}
+
+{#-
+  Replaces dbt's check, with its signature: a table whose columns are not the documented ones is
+  built anew, never altered. Returns no columns: the MERGE takes the documented ones.
+-#}
+{% macro bigquery__process_schema_changes(on_schema_change, source_relation, target_relation) -%}
+    {%- set documented = model.columns.keys() | list -%}
+    {%- set found = adapter.get_columns_in_relation(target_relation) | map(attribute='name') | list -%}
+    {%- if documented != found -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ": the table's columns are " ~ found | join(', ') ~ "; documented are "
+            ~ documented | join(', ') ~ ". Build it anew: dbt run --full-refresh --select "
+            ~ model.name ~ "+"
+        ) -%}
+    {%- endif -%}
+    {{ return([]) }}
 {%- endmacro %}
 
 {#- Post-hook of incremental models: logs a build in full, which no MERGE has logged. -#}
@@ -137,6 +214,7 @@
             '{{ model.name }}', market, min({{ first }}), max({{ last }}), count(*),
             {{ built_now() }}
         from {{ this }}
+        where {{ within(none, first) }}
         group by market, date({{ first }})
     {%- endif -%}
 {%- endmacro %}

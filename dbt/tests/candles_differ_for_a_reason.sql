@@ -8,14 +8,14 @@ with
 
 mistakes as (
 
-    select * from {{ ref('kline_reconciliation') }}
+    select * from {{ tested(ref('kline_reconciliation')) }}
     where difference_class = 'ours'
 
 ),
 
 klines as (
 
-    select * from {{ ref('int_klines_closed') }}
+    select * from {{ tested(ref('int_klines_closed')) }}
 
 )
 

@@ -8,7 +8,7 @@ kept as (
         symbol,
         count(*) as present,
         sum(copies) - count(*) as duplicates_removed
-    from {{ ref('int_trades_deduplicated') }}
+    from {{ tested(ref('int_trades_deduplicated')) }}
     group by market, symbol
 
 ),
@@ -20,7 +20,7 @@ counted as (
         symbol,
         sum(present) as present,
         sum(duplicates_removed) as duplicates_removed
-    from {{ ref('market_completeness') }}
+    from {{ tested(ref('market_completeness')) }}
     group by market, symbol
 
 )

@@ -12,7 +12,7 @@ ledger as (
 
 loads as (
 
-    select * from {{ ref('int_loads') }}
+    select * from {{ ref('int_trade_loads') }}
 
 ),
 

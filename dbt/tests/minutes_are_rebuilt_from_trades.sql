@@ -4,14 +4,14 @@ with
 
 candles as (
 
-    select * from {{ ref('ohlcv_1m') }}
+    select * from {{ tested(ref('ohlcv_1m')) }}
     where trades > 0
 
 ),
 
 trades as (
 
-    select * from {{ ref('int_trades_deduplicated') }}
+    select * from {{ tested(ref('int_trades_deduplicated')) }}
 
 ),
 

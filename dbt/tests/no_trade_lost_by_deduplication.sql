@@ -3,7 +3,7 @@ with
 
 staged as (
 
-    select * from {{ ref('stg_trades') }}
+    select * from {{ tested(ref('stg_trades')) }}
 
 ),
 
@@ -13,13 +13,13 @@ loads as (
         frame_id,
         market,
         symbol
-    from {{ ref('int_loads') }}
+    from {{ ref('int_trade_loads') }}
 
 ),
 
 kept as (
 
-    select * from {{ ref('int_trades_deduplicated') }}
+    select * from {{ tested(ref('int_trades_deduplicated')) }}
 
 )
 

@@ -11,7 +11,7 @@ select
     max(quantity) as largest_quantity,
     min(traded_at) as first_traded_at,
     max(traded_at) as last_traded_at
-from {{ ref('stg_trades') }}
+from {{ tested(ref('stg_trades')) }}
 group by market, symbol, trade_id
 having
     min(price) != max(price)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import yaml
 
+from market_data.dbt_sources import SOURCES as TABLES
 from market_data.dbt_sources import sources_document
-from market_data.tables import FRAMES, SYMBOLS, TABLES, TRADES
+from market_data.tables import FRAMES, SYMBOLS, TRADES
 
 DOCUMENT = yaml.safe_load(sources_document())
 SOURCES = {

@@ -28,7 +28,7 @@ def certify(home: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
     """Run `demo` or `replay` to its end and return exit code, certificate and output."""
     output = home / "certificate.json"
     # A home for the run beside it: `--fresh` clears it.
-    place = ["--home", str(home / "sandbox"), "--ports", "auto"]
+    place = ["--home", str(home / "sandbox"), "--ports", "auto", "--no-airflow"]
     run = subprocess.run(
         [sys.executable, "-m", "sandbox", *arguments, *place, "--exit", "--json", str(output)],
         cwd=ROOT,

@@ -177,6 +177,7 @@ def gcs(logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gcs]:
         str(gcs_binary()),
         *("-scheme", "http", "-backend", "filesystem", "-filesystem-root", str(root)),
         *("-host", HOST, "-port", str(port), "-external-url", url, "-log-level", "warn"),
+        *("-public-host", f"{HOST}:{port}"),
     ]
     with running("gcs", command, logs / "gcs.log", http_probe(f"{url}/storage/v1/b?project=any")):
         yield Gcs(url, root)

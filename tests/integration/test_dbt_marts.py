@@ -20,13 +20,14 @@ from pathlib import Path
 import pytest
 
 from market_data.numbers import quote_quantity
-from market_data.tables import AGG_TRADES, FRAMES, KLINES
+from market_data.tables import AGG_TRADES, FRAMES, KLINES, TRADES
 from tests.integration.test_dbt_models import (
     FIELDS,
     MINUTE,
     START,
     Row,
     Warehouse,
+    frame,
     kline,
     made_up_trade,
     microseconds,
@@ -153,21 +154,6 @@ def streamed_trades() -> list[Row]:
     ]
 
 
-def frame(frame_id: str, trades: list[Row]) -> Row:
-    """Return the ledger's row of a frame, published 50 ms after its last trade, loaded in 1 s."""
-    received = [trade["received_at"] for trade in trades]
-    published_at = max(received) + timedelta(milliseconds=50)
-    return {
-        **{"frame_id": frame_id, "market": "spot", "channel": "trade", "collector": "test"},
-        **dict.fromkeys(("epoch", "sequence"), 1),
-        **{"source": "stream", "ignored_lines": 0, "rejected_lines": 0},
-        **dict.fromkeys(("header_lines", "lines", "loaded_rows"), len(trades)),
-        **dict.fromkeys(("body_bytes", "message_bytes"), 1),
-        **{"opened_at": min(received), "closed_at": max(received), "published_at": published_at},
-        "loaded_at": published_at + timedelta(seconds=1),
-    }
-
-
 @pytest.fixture(scope="module")
 def futures(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, recorded: Path
@@ -192,9 +178,9 @@ def futures(
     warehouse.load(AGG_TRADES, aggregates)
     warehouse.load(KLINES, klines)
     warehouse.load(FRAMES, [frame(f"stream-{n}", rows) for n, rows in streamed.items()])
-    warehouse.load_trades(row for row in trades if row["frame_id"] not in late_frames)
+    warehouse.load(TRADES, [row for row in trades if row["frame_id"] not in late_frames])
     warehouse.dbt("run")
-    warehouse.load_trades(late)
+    warehouse.load(TRADES, late)
     warehouse.dbt("build", "--exclude-resource-type", "unit_test")
     return warehouse
 

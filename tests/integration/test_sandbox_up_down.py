@@ -52,7 +52,9 @@ def sandbox(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("sandbox")
-    run = sandbox(home, "up", "--ports", "auto", "--rate", "50", "--market-size", "5")
+    run = sandbox(
+        home, "up", "--ports", "auto", "--rate", "50", "--market-size", "5", "--no-airflow"
+    )
     assert run.returncode == 0, run.stderr
     yield home
     run_id = state_of(home).run_id
@@ -137,7 +139,8 @@ def test_a_demo_beside_it_is_refused(home: Path) -> None:
 
 
 def test_killing_the_supervisor_leaves_nothing_and_up_starts_again(tmp_path: Path) -> None:
-    started = sandbox(tmp_path, "up", "--ports", "auto", "--rate", "50", "--pubsub", "embedded")
+    light = ("--ports", "auto", "--rate", "50", "--pubsub", "embedded", "--no-airflow")
+    started = sandbox(tmp_path, "up", *light)
     assert started.returncode == 0, started.stderr
     state = state_of(tmp_path)
     assert len(members(state.run_id)) >= 6

@@ -85,6 +85,7 @@ def test_replay_takes_recordings_and_klines(
     assert isinstance(settings, Settings)
     assert settings.exchange == "recording"
     assert settings.recordings == (recording,)
+    assert settings.airflow == "off"
     assert seen["reference_klines"] == (klines,)
     assert (seen["seconds"], seen["fresh"], seen["leave"]) == (None, True, True)
 
@@ -92,7 +93,7 @@ def test_replay_takes_recordings_and_klines(
 def test_up_finds_a_running_sandbox(
     home: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    running = state(Settings())
+    running = state(Settings(airflow="off"))
     monkeypatch.setattr(lifecycle, "find", lambda _: running)
     monkeypatch.setattr(lifecycle, "wait_ready", lambda *_: running)
     assert cli.main(["up", home]) == 0
@@ -117,8 +118,8 @@ def test_up_starts_with_the_terminal_as_owner(
     monkeypatch.setattr(lifecycle, "start", start)
     monkeypatch.setattr(lifecycle, "wait_ready", lambda settings, *_: state(settings))
     monkeypatch.setattr(cli, "controlling_owner", Shell)
-    assert cli.main(["up", home]) == 0
-    assert cli.main(["up", home, "--detach"]) == 0
+    assert cli.main(["up", home, "--no-airflow"]) == 0
+    assert cli.main(["up", home, "--no-airflow", "--detach"]) == 0
     assert owners == [42, None]
     assert "ready after 1.2 s" in capsys.readouterr().out
 

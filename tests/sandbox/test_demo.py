@@ -116,6 +116,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def run(settings: Settings, **options: Any) -> int:
+    settings = replace(settings, airflow="off")
     defaults: dict[str, Any] = {
         "seconds": 2.0,
         "fresh": True,

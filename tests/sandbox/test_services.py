@@ -43,7 +43,7 @@ def by_name(settings: Settings, environment: Mapping[str, str] | None = None) ->
 def test_start_order_and_dependencies(settings: Settings) -> None:
     services = by_name(settings)
     assert [*services] == [
-        *("pubsub", "gcs", "bigquery", "provision", "exchange", "job", "collector")
+        *("pubsub", "gcs", "bigquery", "provision", "exchange", "job", "collector", "airflow")
     ]
     seen: set[str] = set()
     for service in services.values():
@@ -56,7 +56,7 @@ def test_start_order_and_dependencies(settings: Settings) -> None:
 def test_every_port_has_its_setting(settings: Settings) -> None:
     ports = [port for service in by_name(settings).values() for port in service.ports]
     numbers = {port.number for port in ports}
-    assert len(numbers) == len(ports) == 8
+    assert len(numbers) == len(ports) == 9
     assert all(
         port.number == getattr(Ports(), port.setting.removeprefix("SANDBOX_")[:-5].lower())
         for port in ports

@@ -13,8 +13,9 @@ with
 trades as (
 
     select * from {{ ref('int_trades_deduplicated') }}
+    where {{ within(changes.ranges, 'traded_at') }}
     {%- if changes %}
-    where built_at > {{ changes.since }} and {{ within(changes.ranges, 'traded_at') }}
+    and built_at > {{ changes.since }}
     {%- endif %}
 
 ),

@@ -18,9 +18,7 @@ trades as (
         *,
         timestamp_trunc(traded_at, day) as opened_at
     from {{ ref('int_trades_deduplicated') }}
-    {%- if changes %}
     where {{ within(changes.ranges, 'traded_at', minutes=1440) }}
-    {%- endif %}
 
 ),
 

@@ -3,19 +3,18 @@
         materialized='incremental',
         meta={'replaces': 'target.trade_id = new.trade_id', 'times': ['traded_at', 'traded_at']},
         partition_by=partition_by_day('traded_at'),
+        require_partition_filter=true,
         cluster_by=cluster_on(['market', 'symbol', 'trade_id']),
     )
 }}
-{%- set changes = changes_of(ref('int_loads')) %}
+{%- set changes = changes_of(ref('int_trade_loads')) %}
 
 with
 
 trades as (
 
     select * from {{ ref('stg_trades') }}
-    {%- if changes %}
     where {{ within(changes.ranges, 'traded_at') }}
-    {%- endif %}
 
 ),
 
@@ -26,8 +25,23 @@ loads as (
         frame_id,
         market,
         symbol
-    from {{ ref('int_loads') }}
+    from {{ ref('int_trade_loads') }}
     where built_at > {{ changes.since }}
+
+),
+
+arrived as (
+
+    select distinct
+        trades.market,
+        trades.symbol,
+        trades.trade_id
+    from trades
+    inner join loads
+        on
+            trades.frame_id = loads.frame_id
+            and trades.market = loads.market
+            and trades.symbol = loads.symbol
 
 ),
 
@@ -42,18 +56,17 @@ final as (
         {{ built_now() }} as built_at
     from trades
     {%- if changes %}
-    left join loads
+    inner join arrived
         on
-            trades.frame_id = loads.frame_id
-            and trades.market = loads.market
-            and trades.symbol = loads.symbol
+            trades.market = arrived.market
+            and trades.symbol = arrived.symbol
+            and trades.trade_id = arrived.trade_id
     {%- endif %}
     qualify
         row_number() over (
             partition by trades.market, trades.symbol, trades.trade_id
             order by trades.received_at, trades.loaded_at, trades.frame_id
         ) = 1
-        and {{ 'logical_or(loads.frame_id is not null) over same_id' if changes else 'true' }}
     window same_id as (partition by trades.market, trades.symbol, trades.trade_id)
 
 )

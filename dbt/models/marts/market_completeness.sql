@@ -1,5 +1,6 @@
 {{
     config(
+        meta={'pruned_by': 'timestamp(traded_on)'},
         partition_by=partition_by_day('traded_on', 'date'),
         cluster_by=cluster_on(['market', 'symbol']),
     )

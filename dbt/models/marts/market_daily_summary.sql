@@ -9,17 +9,14 @@
     )
 }}
 {%- set changes = changes_of(ref('ohlcv_1d')) %}
-{%- set is_dirty = within(changes.ranges, 'opened_at', minutes=1440) if changes else 'true' %}
+{%- set is_dirty = within(changes.ranges, 'opened_at', minutes=1440) %}
 
 with
 
 days as (
 
     select * from {{ ref('ohlcv_1d') }}
-    where trades > 0
-    {%- if changes %}
-    and {{ is_dirty }} and built_at > {{ changes.since }}
-    {%- endif %}
+    where trades > 0 and {{ is_dirty }} {{- ' and built_at > ' ~ changes.since if changes }}
 
 ),
 

@@ -1,7 +1,11 @@
 {{
     config(
         materialized='incremental',
-        meta={'replaces': replaces_candles(), 'times': ['opened_at', 'opened_at']},
+        meta={
+            'replaces': replaces_candles(),
+            'times': ['opened_at', 'opened_at'],
+            'written_until': 'timestamp_sub(replaced_until, interval 1 minute)',
+        },
         partition_by=partition_by_day('opened_at'),
         cluster_by=cluster_on(['market', 'symbol']),
     )
@@ -13,9 +17,7 @@ with
 finer as (
 
     select * from {{ ref('ohlcv_5m') }}
-    {%- if changes %}
     where {{ within(changes.ranges, 'opened_at', minutes=15) }}
-    {%- endif %}
 
 ),
 

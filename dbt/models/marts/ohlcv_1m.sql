@@ -1,8 +1,13 @@
 {{
     config(
         materialized='incremental',
-        meta={'replaces': replaces_candles(), 'times': ['opened_at', 'opened_at']},
+        meta={
+            'replaces': replaces_candles(),
+            'times': ['opened_at', 'opened_at'],
+            'written_until': 'timestamp_sub(replaced_until, interval 1 minute)',
+        },
         partition_by=partition_by_day('opened_at'),
+        require_partition_filter=true,
         cluster_by=cluster_on(['market', 'symbol']),
     )
 }}
@@ -14,16 +19,23 @@ with
 trades as (
 
     select * from {{ ref('int_trades_deduplicated') }}
-    {%- if changes %}
     where {{ within(changes.ranges, 'traded_at', minutes=1) }}
-    qualify
-        logical_or(built_at > {{ changes.since }}) over (
-            partition by market, symbol, {{ floor_to('traded_at', 1) }}
-        )
-    {%- endif %}
 
 ),
 
+{% if changes -%}
+dirty_minutes as (
+
+    select distinct
+        market,
+        symbol,
+        {{ floor_to('traded_at', 1) }} as opened_at
+    from trades
+    where built_at > {{ changes.since }}
+
+),
+
+{% endif -%}
 trades_as_candles as (
 
     select
@@ -45,6 +57,12 @@ trades_as_candles as (
         cast(null as int64) as next_trade_id,
         source as sources
     from trades
+    {%- if changes %}
+    where
+        (market, symbol, {{ floor_to('traded_at', 1) }}) in (
+            select (market, symbol, opened_at) from dirty_minutes
+        )
+    {%- endif %}
 
 ),
 

@@ -20,17 +20,31 @@ trades as (
         *,
         timestamp_trunc(traded_at, minute) as opened_at
     from {{ ref('int_trades_deduplicated') }}
-    where source = 'stream'
-    {%- if changes %}
-    and {{ within(changes.ranges, 'traded_at', minutes=1) }}
-    qualify max(built_at) over (partition by market, opened_at) > {{ changes.since }}
-    {%- endif %}
+    where source = 'stream' and {{ within(changes.ranges, 'traded_at', minutes=1) }}
 
 ),
 
+{% if changes -%}
+dirty_minutes as (
+
+    select distinct
+        market,
+        opened_at
+    from trades
+    where built_at > {{ changes.since }}
+
+),
+
+{% endif -%}
+
+-- The first load of a frame, never before its trades; clocks are less than a day apart.
 frames as (
 
-    select * from {{ ref('int_frames_deduplicated') }}
+    select * from {{ ref('stg_frames') }}
+    {%- if changes %}
+    where loaded_at >= {{ earliest(changes.ranges, days_before=1) }}
+    {%- endif %}
+    qualify row_number() over (partition by frame_id order by loaded_at, published_at) = 1
 
 ),
 
@@ -46,6 +60,9 @@ passages as (
         timestamp_diff(frames.loaded_at, trades.event_at, microsecond) as exchange_to_loaded
     from trades
     left join frames on trades.frame_id = frames.frame_id
+    {%- if changes %}
+    where (trades.market, trades.opened_at) in (select (market, opened_at) from dirty_minutes)
+    {%- endif %}
 
 ),
 

@@ -1,8 +1,11 @@
+{{ config(meta={'pruned_by': 'traded_at'}) }}
+
 with
 
 agg_trades as (
 
     select * from {{ source('raw', 'agg_trades') }}
+    where {{ within(none, 'traded_at') }}
 
 ),
 

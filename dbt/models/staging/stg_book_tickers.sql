@@ -1,8 +1,11 @@
+{{ config(meta={'pruned_by': 'received_at'}) }}
+
 with
 
 book_tickers as (
 
     select * from {{ source('raw', 'book_tickers') }}
+    where {{ within(none, 'received_at') }}
 
 ),
 

@@ -1,8 +1,11 @@
+{{ config(meta={'pruned_by': 'opened_at'}) }}
+
 with
 
 klines as (
 
     select * from {{ source('raw', 'klines') }}
+    where {{ within(none, 'opened_at') }}
 
 ),
 

@@ -1,8 +1,11 @@
+{{ config(meta={'pruned_by': 'traded_at'}) }}
+
 with
 
 trades as (
 
     select * from {{ source('raw', 'trades') }}
+    where {{ within(none, 'traded_at') }}
 
 ),
 

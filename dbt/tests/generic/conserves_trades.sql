@@ -27,7 +27,7 @@ trade_totals as (
         count(*) as trades,
         sum(quantity) as quantity,
         sum(quote_quantity) as quote_quantity
-    from {{ trades }}
+    from {{ tested(trades) }}
     group by market, symbol
 
 )

@@ -16,6 +16,7 @@ select *
 from candles
 where
     trades = 0
+    {{ 'and previous_close is not null' if tested_days() }}
     and not coalesce(
         open = previous_close
         and high = previous_close

@@ -15,7 +15,7 @@ steps as (
             partition by market, symbol, date(traded_at)
             order by trade_id
         ) as run
-    from {{ trades }}
+    from {{ tested(trades) }}
 
 ),
 

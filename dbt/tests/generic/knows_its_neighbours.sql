@@ -28,6 +28,7 @@ select *
 from candles
 where
     coalesce(previous_trade_id, -1) != coalesce(id_before, -1)
+    {{ 'and id_before is not null' if tested_days() }}
     or coalesce(next_trade_id, -1) != coalesce(id_after, -1)
 
 {% endtest %}

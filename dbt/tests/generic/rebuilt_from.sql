@@ -29,7 +29,7 @@ spans as (
             )
         ) as fine_candles_outside
     from {{ model }} as candle
-    left join {{ finer }} as fine
+    left join {{ tested(finer) }} as fine
         on
             candle.market = fine.market
             and candle.symbol = fine.symbol

@@ -31,7 +31,6 @@ import pyarrow.parquet as pq
 
 from .raw import RawObject, finished_objects, read_object, read_rows
 from .rows import (
-    HOUR_US,
     Digits,
     Rows,
     Symbols,
@@ -39,17 +38,20 @@ from .rows import (
     Totals,
     add_totals,
     from_columns,
+    hours_of,
+    microseconds,
     schema_of,
     to_arrow,
-    totals_by_symbol,
     without_duplicates,
 )
 from .spill import Spill, SpilledSymbol, merged
 from .storage import Store
 
 # Rows in memory at a time: 53 bytes each, a few copies while they are sorted and encoded.
-MAX_ROWS: Final = 1_000_000
+MAX_ROWS: Final = 500_000
 ROW_GROUP_ROWS: Final = 262_144
+# Few enough that a batch of columns stays in a core's cache.
+READ_ROWS: Final = 65_536
 # A symbol with as many trades in an hour has an object of its own: one column type, and so one
 # tick size, holds for a whole Parquet file.
 OWN_OBJECT_ROWS: Final = 4_096
@@ -118,18 +120,19 @@ def compact_hour(
         CorruptObject: a raw object is not what its manifest says.
         ConflictingTrades: two trades share an id and differ.
         CompactionError: what was read back is not what was written.
+        ReplacedMeanwhile: another run compacts the same hours.
     """
-    receipt = read_document(store, hour.receipt) or {"format": FORMAT, "objects": {}}
-    names = [
-        name for name in finished_objects(store, hour.raw_folder) if name not in receipt["objects"]
-    ]
+    written = read(store, hour.receipt)
+    receipt = receipt_of(written)
+    present = finished_objects(store, hour.raw_folder)
+    names = [name for name in present if name not in receipt["objects"]]
     if not names:
         return receipt
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         run = _Run(store, hour, Path(folder), max_rows)
         receipt["objects"] |= {name: run.take(read_object(store, name)) for name in names}
         run.finish()
-    write_document(store, hour.receipt, receipt)
+    store.replace(hour.receipt, written, as_json(receipt))
     return receipt
 
 
@@ -147,7 +150,7 @@ def removable(store: Store, hour: Hour) -> list[str]:
     An object is not among them when one of its lines is no trade, when its trades are not those
     that the collector counted, or when it changed since.
     """
-    receipt = read_document(store, hour.receipt) or {"objects": {}}
+    receipt = receipt_of(read(store, hour.receipt))
     present = set(finished_objects(store, hour.raw_folder))
     return [
         name
@@ -172,22 +175,32 @@ def replaced(store: Store, hour: Hour) -> list[str]:
 
 def manifest_of(store: Store, hour: Hour) -> dict[str, Any]:
     """Return the manifest of an hour of trading; one without objects when it has none."""
-    empty = {"format": FORMAT, "inputs": {}, "objects": [], "symbols": {}}
-    return read_document(store, hour.folder + MANIFEST) or empty
+    return _manifest(read(store, hour.folder + MANIFEST))
 
 
-def read_document(store: Store, name: str) -> dict[str, Any] | None:
-    """Return a JSON document, None when there is none."""
-    try:
-        document: dict[str, Any] = json.loads(store.read(name))
-    except FileNotFoundError:
-        return None
+def _manifest(data: bytes | None) -> dict[str, Any]:
+    empty = {"format": FORMAT, "inputs": {}, "objects": [], "symbols": {}, "trades": 0}
+    document: dict[str, Any] = json.loads(data) if data else empty
     return document
 
 
-def write_document(store: Store, name: str, document: dict[str, Any]) -> None:
-    """Write a JSON document."""
-    store.write(name, json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True).encode())
+def receipt_of(data: bytes | None) -> dict[str, Any]:
+    """Return a receipt from its bytes; one without objects from None."""
+    document: dict[str, Any] = json.loads(data) if data else {"format": FORMAT, "objects": {}}
+    return document
+
+
+def read(store: Store, name: str) -> bytes | None:
+    """Return an object's bytes, None when there is none."""
+    try:
+        return store.read(name)
+    except FileNotFoundError:
+        return None
+
+
+def as_json(document: dict[str, Any]) -> bytes:
+    """Return a document as JSON; equal documents are equal bytes."""
+    return json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True).encode()
 
 
 class _Run:
@@ -210,13 +223,14 @@ class _Run:
             others += strange
             codes.append(rows["symbol"].copy())
             ids.append(rows["trade_id"].copy())
-            hours |= set(np.unique(rows["traded_at"] // HOUR_US).tolist())
+            hours |= hours_of(rows)
             self._spill.add(rows)
         totals = self._symbols.totals(np.concatenate(codes), np.concatenate(ids))
         for hour in hours:
             self._inputs.setdefault(hour, {})[found.name] = found.sha256
         return {
             "sha256": found.sha256,
+            "bytes": len(found.data),
             "lines": found.lines,
             "other_lines": others,
             "hours": sorted(hours),
@@ -230,10 +244,11 @@ class _Run:
             self._write_hour(self._hour.at(number), number, inputs)
 
     def _write_hour(self, hour: Hour, number: int, inputs: dict[str, str]) -> None:
-        before = manifest_of(self._store, hour)
+        written = read(self._store, hour.folder + MANIFEST)
+        before = _manifest(written)
         for entry in before["objects"]:
-            for rows in self._read_compacted(entry):
-                self._spill.add(rows)
+            for batch in self._read_compacted(entry):
+                self._spill.add(rows_of(batch, self._symbols))
         self._spill.flush()
         parts: list[dict[str, Any]] = []
         kept: SymbolTotals = {}
@@ -249,7 +264,7 @@ class _Run:
             "symbols": {symbol: totals.document for symbol, totals in kept.items()},
             "trades": sum(totals.count for totals in kept.values()),
         }
-        write_document(self._store, hour.folder + MANIFEST, document)
+        self._store.replace(hour.folder + MANIFEST, written, as_json(document))
 
     def _parts(
         self, symbols: dict[int, SpilledSymbol]
@@ -283,8 +298,9 @@ class _Run:
         }
         self._store.upload(path, entry["object"])
         found: dict[str, Totals] = {}
-        for rows in self._read_compacted(entry):
-            for symbol, each in self._symbols.totals(rows["symbol"], rows["trade_id"]).items():
+        for batch in self._read_compacted(entry):
+            codes, ids = self._symbols.codes(batch["symbol"]), batch["trade_id"].to_numpy()
+            for symbol, each in self._symbols.totals(codes, ids).items():
                 add_totals(found, symbol, each)
         if found != totals:
             wrong = next(s for s in sorted(found | totals) if found.get(s) != totals.get(s))
@@ -304,8 +320,7 @@ class _Run:
             for symbol, spilled in members:
                 for rows in merged(spilled.pieces, min(self._max_rows, ROW_GROUP_ROWS)):
                     kept = without_duplicates(rows, symbol)
-                    for _, each in totals_by_symbol(kept["symbol"], kept["trade_id"]):
-                        add_totals(totals, symbol, each)
+                    add_totals(totals, symbol, Totals.of(kept["trade_id"]))
                     waiting.append(to_arrow(kept, symbol, schema))
                     if sum(map(len, waiting)) >= ROW_GROUP_ROWS // 2:
                         writer.write_table(pa.Table.from_batches(waiting, schema))
@@ -314,7 +329,7 @@ class _Run:
                 writer.write_table(pa.Table.from_batches(waiting, schema))
         return totals
 
-    def _read_compacted(self, entry: dict[str, Any]) -> Iterator[Rows]:
+    def _read_compacted(self, entry: dict[str, Any]) -> Iterator[pa.RecordBatch]:
         path = self._folder / "read.parquet"
         try:
             self._store.download(entry["object"], path)
@@ -328,9 +343,8 @@ class _Run:
                 f"{entry['object']}: its SHA-256 is not {entry['sha256']}; no raw object may be "
                 "removed; run the compaction again, or restore the object"
             )
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(ROW_GROUP_ROWS, use_threads=False):
-                yield rows_of(batch, self._symbols)
+        with pq.ParquetFile(path, read_dictionary=["symbol"]) as file:
+            yield from file.iter_batches(READ_ROWS, use_threads=False)
         path.unlink()
 
     def _expect_all(self, hour: Hour, before: dict[str, Any], kept: dict[str, Totals]) -> None:
@@ -350,9 +364,8 @@ class _Run:
 def rows_of(batch: pa.RecordBatch, symbols: Symbols) -> Rows:
     """Return compacted trades as rows."""
     columns = [batch[name] for name in ("trade_id", "price", "quantity")]
-    times = batch["traded_at"].cast(pa.int64()).to_numpy()
-    codes = symbols.codes(batch["symbol"].dictionary_encode())
-    return from_columns(codes, [*columns, times, batch["is_buyer_maker"]])
+    times = microseconds(batch["traded_at"])
+    return from_columns(symbols.codes(batch["symbol"]), [*columns, times, batch["is_buyer_maker"]])
 
 
 @contextlib.contextmanager

@@ -29,11 +29,13 @@ ROW: Final = np.dtype(
 )
 NUMERIC: Final = pa.decimal128(38, 9)
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
+_MILLISECONDS: Final = pa.timestamp("ms", tz="UTC")
 # As many digits as Parquet stores in 64 bits.
 NARROW_DIGITS: Final = 18
 HOUR_US: Final = 3_600_000_000
 _SCALE: Final = 9
-_NO_ROWS: Final = np.empty(0, ROW)
+# numpy moves a plain run of bytes five times as fast as a record with fields.
+_BYTES: Final = np.dtype(("V", ROW.itemsize))
 
 
 class ConflictingTrades(ValueError):
@@ -90,6 +92,13 @@ class Totals:
             max(self.last_id, other.last_id),
         )
 
+    @classmethod
+    def of(cls, ids: npt.NDArray[np.int64]) -> Totals:
+        """Count one symbol's ids, sorted and at least one."""
+        # Two halves, because a sum of ids may leave 64 bits.
+        high, low = (int(half.sum()) for half in (ids >> 32, ids & 0xFFFFFFFF))
+        return cls(len(ids), (high << 32) + low, int(ids[0]), int(ids[-1]))
+
     @property
     def document(self) -> dict[str, int]:
         """The totals as JSON."""
@@ -110,8 +119,9 @@ def totals_by_symbol(
     """Yield each symbol's number and its control totals."""
     if not len(codes):
         return
-    order = _order(codes)
-    codes, ids = codes[order], ids[order]
+    if (codes[1:] < codes[:-1]).any():
+        order = _order(codes)
+        codes, ids = codes[order], ids[order]
     starts = _starts(codes)
     counts = np.diff(np.append(starts, len(codes)))
     # Two halves, because a sum of ids may leave 64 bits.
@@ -139,22 +149,30 @@ def by_symbol(rows: Rows) -> Iterator[tuple[int, Rows]]:
         return
     codes = rows["symbol"]
     if (codes[1:] < codes[:-1]).any():
-        rows = rows[_order(codes)]
+        rows = taken(rows, _order(codes))
     starts = _starts(rows["symbol"]).tolist()
     for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
         yield int(rows["symbol"][start]), rows[start:stop]
 
 
+def hours_of(rows: Rows) -> set[int]:
+    """Return the hours of trading (hours since 1970) of some rows."""
+    if not len(rows):
+        return set()
+    times = rows["traded_at"]
+    first, last = (int(time) // HOUR_US for time in (times.min(), times.max()))
+    return {first} if first == last else set(np.unique(times // HOUR_US).tolist())
+
+
 def by_hour(rows: Rows) -> Iterator[tuple[int, Rows]]:
     """Yield each hour of trading (hours since 1970) and its rows, in their order."""
-    hours = rows["traded_at"] // HOUR_US
-    first = int(hours[0]) if len(rows) else 0
-    if (hours == first).all():
-        if len(rows):
-            yield first, rows
-        return
-    for hour in np.unique(hours).tolist():
-        yield hour, rows[hours == hour]
+    found = hours_of(rows)
+    if len(found) == 1:
+        yield found.pop(), rows
+    elif found:
+        hours = rows["traded_at"] // HOUR_US
+        for hour in sorted(found):
+            yield hour, taken(rows, np.flatnonzero(hours == hour))
 
 
 def sorted_by_id(rows: Rows) -> Rows:
@@ -162,7 +180,7 @@ def sorted_by_id(rows: Rows) -> Rows:
     ids = rows["trade_id"]
     if (ids[1:] >= ids[:-1]).all():
         return rows
-    return rows[np.argsort(ids, kind="stable")]
+    return taken(rows, np.argsort(ids, kind="stable"))
 
 
 def without_duplicates(rows: Rows, symbol: str) -> Rows:
@@ -171,9 +189,11 @@ def without_duplicates(rows: Rows, symbol: str) -> Rows:
     Raises:
         ConflictingTrades: two rows share an id and are not the same trade.
     """
-    repeated = np.flatnonzero(rows["trade_id"][1:] == rows["trade_id"][:-1]) + 1
-    if not len(repeated):
+    ids = rows["trade_id"]
+    is_new = np.append(True, ids[1:] != ids[:-1])
+    if is_new.all():
         return rows
+    repeated = np.flatnonzero(~is_new)
     if rows[repeated].tobytes() != rows[repeated - 1].tobytes():
         found = next(i for i in repeated if rows[i].tobytes() != rows[i - 1].tobytes())
         both = [_shown(row) for row in (rows[found - 1], rows[found])]
@@ -182,7 +202,7 @@ def without_duplicates(rows: Rows, symbol: str) -> Rows:
             "nothing was written or may be deleted; compare with Binance's historicalTrades and "
             "move the wrong raw object away"
         )
-    return np.delete(rows, repeated)
+    return taken(rows, np.flatnonzero(is_new))
 
 
 def _shown(row: Any) -> str:
@@ -197,19 +217,28 @@ def _decimal(data: bytes) -> Decimal:
 
 @dataclass(frozen=True, slots=True)
 class Digits:
-    """How many digits a symbol's prices and quantities need, before and after the point."""
+    """How many digits a symbol's trades need.
+
+    Attributes:
+        price: before and after the point.
+        quantity: before and after the point.
+        second: after the point of a trade time in seconds, 3 or 6.
+    """
 
     price: tuple[int, int] = (0, 0)
     quantity: tuple[int, int] = (0, 0)
+    second: int = 3
 
     @classmethod
     def of(cls, rows: Rows) -> Digits:
         """Count the digits of some rows."""
-        return cls(_digits(rows["price"]), _digits(rows["quantity"]))
+        second = 6 if (rows["traded_at"] % 1000).any() else 3
+        return cls(_digits(rows["price"]), _digits(rows["quantity"]), second)
 
     def __or__(self, other: Digits) -> Digits:
         """Return what is enough for both."""
-        return Digits(_larger(self.price, other.price), _larger(self.quantity, other.quantity))
+        price, quantity = _larger(self.price, other.price), _larger(self.quantity, other.quantity)
+        return Digits(price, quantity, max(self.second, other.second))
 
 
 def _larger(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
@@ -227,17 +256,13 @@ def _digits(column: npt.NDArray[np.void]) -> tuple[int, int]:
     return len(str(int(low.max()) // 10**_SCALE)), _SCALE - zeros
 
 
-def _numeric(column: npt.NDArray[np.void]) -> pa.Array:
-    buffer = pa.py_buffer(np.ascontiguousarray(column))
-    return pa.Array.from_buffers(NUMERIC, len(column), [None, buffer])
-
-
 def schema_of(digits: Digits) -> pa.Schema:
-    """Return the Arrow schema of compacted trades; BigQuery reads each decimal type as NUMERIC.
+    """Return the Arrow schema of compacted trades, of the smallest types that hold all exactly.
 
-    With 18 digits or fewer Parquet stores integers of 64 bits, in the smallest step that holds all
-    values exactly.
+    Up to 18 digits are 64-bit integers in Parquet, and in Arrow when it reads them again. BigQuery
+    takes every one of the types as NUMERIC or TIMESTAMP.
     """
+    time = TIMESTAMP if digits.second == 6 else _MILLISECONDS
     return pa.schema(
         [
             pa.field("symbol", pa.string(), nullable=False),
@@ -245,13 +270,13 @@ def schema_of(digits: Digits) -> pa.Schema:
             pa.field("price", _decimal_type(digits.price), nullable=False),
             pa.field("quantity", _decimal_type(digits.quantity), nullable=False),
             pa.field("is_buyer_maker", pa.bool_(), nullable=False),
-            pa.field("traded_at", TIMESTAMP, nullable=False),
+            pa.field("traded_at", time, nullable=False),
         ]
     )
 
 
 def _decimal_type(digits: tuple[int, int]) -> pa.DataType:
-    return pa.decimal128(NARROW_DIGITS, digits[1]) if sum(digits) <= NARROW_DIGITS else NUMERIC
+    return pa.decimal64(NARROW_DIGITS, digits[1]) if sum(digits) <= NARROW_DIGITS else NUMERIC
 
 
 def to_arrow(rows: Rows, symbol: str, schema: pa.Schema) -> pa.RecordBatch:
@@ -259,12 +284,30 @@ def to_arrow(rows: Rows, symbol: str, schema: pa.Schema) -> pa.RecordBatch:
     columns = [
         pa.repeat(symbol, len(rows)),
         pa.array(rows["trade_id"]),
-        _numeric(rows["price"]).cast(schema.field("price").type),
-        _numeric(rows["quantity"]).cast(schema.field("quantity").type),
+        _decimals(rows["price"], schema.field("price").type),
+        _decimals(rows["quantity"], schema.field("quantity").type),
         pa.array(rows["is_buyer_maker"]),
-        pa.array(rows["traded_at"]).cast(TIMESTAMP),
+        pa.array(rows["traded_at"]).cast(TIMESTAMP).cast(schema.field("traded_at").type),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _decimals(column: npt.NDArray[np.void], kind: pa.DataType) -> pa.Array:
+    values = np.ascontiguousarray(column)
+    if kind != NUMERIC:
+        # What Arrow's cast does, at a fifth of its cost.
+        step = 10 ** (_SCALE - kind.scale)
+        words = values.view(np.int64).reshape(-1, 2)
+        values = words[:, 0] // step
+        if words[:, 1].any() or (values * step != words[:, 0]).any():
+            raise pa.ArrowInvalid(f"a value does not fit {kind}")
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+
+
+def microseconds(times: pa.Array) -> npt.NDArray[np.int64]:
+    """Return a column of times in µs since 1970."""
+    found: npt.NDArray[np.int64] = times.cast(TIMESTAMP).cast(pa.int64()).to_numpy()
+    return found
 
 
 def from_columns(symbols: npt.NDArray[np.int32], columns: Sequence[pa.Array]) -> Rows:
@@ -288,4 +331,14 @@ def _bytes_of(column: pa.Array) -> npt.NDArray[np.void]:
 
 def joined(parts: Sequence[Rows]) -> Rows:
     """Return the rows of all parts in one array."""
-    return np.concatenate(parts) if parts else _NO_ROWS
+    return (
+        np.concatenate([part.view(_BYTES) for part in parts]).view(ROW)
+        if parts
+        else np.empty(0, ROW)
+    )
+
+
+def taken(rows: Rows, places: npt.NDArray[np.int64]) -> Rows:
+    """Return the rows at some places."""
+    found: Rows = rows.view(_BYTES).take(places).view(ROW)
+    return found

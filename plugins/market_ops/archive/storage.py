@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 TIMEOUT_SECONDS: Final = 60.0
+
+
+class ReplacedMeanwhile(Exception):
+    """Another run wrote the object since it was read; the message names it and the remedy."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name}: another compaction wrote it since this one read it; nothing was replaced and "
+            "nothing is lost; run this compaction again when the other has ended"
+        )
 
 
 class Store(Protocol):
@@ -24,6 +36,19 @@ class Store(Protocol):
 
     def write(self, name: str, data: bytes) -> None:
         """Write an object."""
+
+    def replace(self, name: str, old: bytes | None, data: bytes) -> None:
+        """Write an object that is still `old`, or still missing.
+
+        Raises:
+            ReplacedMeanwhile: it is neither.
+        """
+
+    def delete(self, name: str) -> None:
+        """Remove an object; one that is gone already is no error."""
+
+    def updated_at(self, name: str) -> datetime | None:
+        """Return when an object was written; None when there is none."""
 
     def download(self, name: str, path: Path) -> None:
         """Copy an object to a local file.
@@ -67,6 +92,46 @@ class BucketStore:
             data, content_type="application/json", checksum="crc32c", timeout=TIMEOUT_SECONDS
         )
 
+    def replace(self, name: str, old: bytes | None, data: bytes) -> None:
+        """Write an object that is still `old`, or still missing."""
+        from google.api_core.exceptions import PreconditionFailed
+
+        found = self._bucket.get_blob(name, timeout=TIMEOUT_SECONDS)
+        generation = found.generation if found else 0
+        try:
+            is_old = (
+                (old is None)
+                if found is None
+                else found.download_as_bytes(
+                    if_generation_match=generation, timeout=TIMEOUT_SECONDS
+                )
+                == old
+            )
+            if not is_old:
+                raise ReplacedMeanwhile(name)
+            self._bucket.blob(name).upload_from_string(
+                data,
+                content_type="application/json",
+                checksum="crc32c",
+                if_generation_match=generation,
+                timeout=TIMEOUT_SECONDS,
+            )
+        except PreconditionFailed:
+            raise ReplacedMeanwhile(name) from None
+
+    def delete(self, name: str) -> None:
+        """Remove an object; one that is gone already is no error."""
+        from google.api_core.exceptions import NotFound
+
+        with contextlib.suppress(NotFound):
+            self._bucket.blob(name).delete(timeout=TIMEOUT_SECONDS)
+
+    def updated_at(self, name: str) -> datetime | None:
+        """Return when an object was written; None when there is none."""
+        found = self._bucket.get_blob(name, timeout=TIMEOUT_SECONDS)
+        updated: datetime | None = found.updated if found else None
+        return updated
+
     def download(self, name: str, path: Path) -> None:
         """Copy an object to a local file."""
         from google.api_core.exceptions import NotFound
@@ -109,6 +174,22 @@ class FolderStore:
         unfinished = path.with_name(path.name + "~")
         unfinished.write_bytes(data)
         unfinished.replace(path)
+
+    def replace(self, name: str, old: bytes | None, data: bytes) -> None:
+        """Write an object that is still `old`, or still missing."""
+        path = self._root / name
+        if (path.read_bytes() if path.exists() else None) != old:
+            raise ReplacedMeanwhile(name)
+        self.write(name, data)
+
+    def delete(self, name: str) -> None:
+        """Remove an object; one that is gone already is no error."""
+        (self._root / name).unlink(missing_ok=True)
+
+    def updated_at(self, name: str) -> datetime | None:
+        """Return when an object was written; None when there is none."""
+        path = self._root / name
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.exists() else None
 
     def download(self, name: str, path: Path) -> None:
         """Copy an object to a local file."""

@@ -35,7 +35,8 @@ test: setup ## all tests in the order unit, integration, e2e
 	HYPOTHESIS_EXAMPLES=$${HYPOTHESIS_EXAMPLES:-100} $(PYTEST) $(IN_PARALLEL) $(ARGS)
 
 test-unit: setup ## tests without processes and sockets, below 10 s
-	$(PYTEST) -m "not integration and not e2e" --numprocesses 2 $(ARGS)
+	$(PYTEST) -m "not integration and not e2e" --numprocesses 2 \
+		--ignore tests/integration --ignore tests/e2e $(ARGS)
 
 test-integration: setup ## tests against real components on loopback
 	$(PYTEST) -m integration $(IN_PARALLEL) $(ARGS)

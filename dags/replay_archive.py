@@ -52,13 +52,11 @@ CHANNELS = ["trade", "aggTrade", "kline", "bookTicker", "exchangeInfo"]
     doc_md=__doc__,
     params={
         "first": Param(
-            "2026-01-01T00",
             type="string",
             pattern=HOUR,
             description="first UTC hour of arrival, as 2026-03-01T17",
         ),
         "last": Param(
-            "2026-01-01T00",
             type="string",
             pattern=HOUR,
             description="last UTC hour of arrival, included",

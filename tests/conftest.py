@@ -13,7 +13,7 @@ RECORDED = ROOT.parent / "shared" / "data"
 settings.register_profile(
     "default",
     deadline=None,
-    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "25")),
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "10")),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("default")

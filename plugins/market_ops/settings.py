@@ -33,7 +33,8 @@ class Settings:
         job_url: base address of a job that runs as a process of its own (DirectRunner); empty when
             Dataflow runs it.
         dataflow: `job_name`, `region`, `template` (gs:// address of the flex template) and
-            `parameters` (an object) of the job that should be running; empty without Dataflow.
+            `parameters` (an object) of the job that should be running, `replay_template` of the one
+            that `replay_archive` runs; empty without Dataflow.
         exchange_url: base address of Binance's REST interface for market data.
         vision_url: base address of data.binance.vision.
         page_url: how people reach Airflow, for links in messages and reports.

@@ -14,9 +14,12 @@ pytestmark = pytest.mark.integration
 
 # All DAGs of the platform, and nothing else.
 EXPECTED = (
+    "backfill_history",
     "build_marts",
     "check_quality",
     "compact_archive",
+    "repair_gaps",
+    "replay_archive",
     "report_quality",
     "watch_stream",
 )

@@ -8,7 +8,7 @@ from market_data.dbt_sources import SOURCES as TABLES
 from market_data.dbt_sources import sources_document
 from market_data.tables import FRAMES, SYMBOLS, TRADES
 
-DOCUMENT = yaml.safe_load(sources_document())
+DOCUMENT = yaml.load(sources_document(), yaml.CSafeLoader)
 SOURCES = {
     f"{source['name']}.{table['name']}": table
     for source in DOCUMENT["sources"]

@@ -1,4 +1,5 @@
 import contextlib
+import random
 
 import pytest
 import zstandard
@@ -106,6 +107,33 @@ def test_a_cut_object_is_noticed(header: FrameHeader) -> None:
     data = encode_frame(Frame(header, b"{}\n"))
     with pytest.raises(Rejected, match="cut off"):
         list(split_frames(data + data[:-4]))
+
+
+def test_frames_of_any_make_are_split() -> None:
+    """Many blocks, stored and repeated bytes, no checksum, no size: whatever zstd may write."""
+    noise = random.Random(1).randbytes(300_000)
+    made = [
+        zstandard.ZstdCompressor(write_checksum=checksum, write_content_size=sized).compress(data)
+        for data in (b"", b"x", b"0" * 400_000, noise, noise[:100] * 5000)
+        for checksum in (True, False)
+        for sized in (True, False)
+    ]
+    assert list(split_frames(b"".join(made))) == made
+
+
+def test_splitting_reads_no_content(header: FrameHeader) -> None:
+    data = bytearray(encode_frame(Frame(header, b"{}\n")))
+    data[-6] ^= 1
+    (part,) = split_frames(bytes(data))
+    assert reason_of(part) is Reason.CORRUPT_FRAME
+
+
+def test_what_is_no_frame_in_an_object_is_noticed(header: FrameHeader) -> None:
+    data = encode_frame(Frame(header, b"{}\n"))
+    with pytest.raises(Rejected, match=f"at byte {len(data)} no zstd frame begins"):
+        list(split_frames(data + b"hello"))
+    with pytest.raises(Rejected, match="at byte 0"):
+        list(split_frames(data[:4]))
 
 
 def test_a_missing_last_newline_is_mended(header: FrameHeader) -> None:

@@ -80,8 +80,8 @@ def run_job(settings: Settings, options: Mapping[str, str], bucket: storage.Buck
         _run_here(options)
     if not bucket.blob(options["proof"]).exists(timeout=SECONDS):
         raise RuntimeError(
-            f"gs://{settings.bucket}/{options['proof']}: the job ended without a proof; its log says"
-            " why; what it has appended is not appended again"
+            f"gs://{settings.bucket}/{options['proof']}: the job ended without a proof; its log"
+            " says why; what it has appended is not appended again"
         )
 
 
@@ -152,14 +152,14 @@ def _run_here(options: Mapping[str, str]) -> None:
 
 def _run_on_dataflow(settings: Settings, options: Mapping[str, str]) -> None:
     """Run the job from its flex template and wait for its end."""
-    from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
-
     template = settings.dataflow.get("replay_template")
     if not template:
         raise WrongOptions(
             "Variable market_ops: dataflow has no replay_template; set it to the gs:// address of"
             " the flex template of beam_jobs.replay_archive"
         )
+    from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
+
     hook = DataflowHook(gcp_conn_id=CONNECTION, wait_until_finished=True)
     body = {
         "launchParameter": {

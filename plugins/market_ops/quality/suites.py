@@ -114,14 +114,15 @@ def raw_trades(window: Window, stale_after: timedelta) -> Suite:
                 severity="fail",
                 threshold="0 frames with fewer rows than loaded",
                 meaning=(
-                    "Each frame and symbol has as many rows as the ledger says were loaded,"
-                    " for every time that it was loaded."
+                    "Each frame and symbol has as many rows as the ledger says were loaded, for"
+                    " every time that it was loaded, or each of its trade ids after a replay."
                 ),
                 remedy="Rows were lost or deleted: run replay_archive for the hours named.",
                 columns=("frame_id", "trade_id"),
                 sql=f"""
                 with ledger as (
-                    select frame_id, market, symbol, sum(loaded) as loaded, min(first_at) as since
+                    select frame_id, market, symbol, sum(loaded) as loaded,
+                        max(loaded) as ids, min(first_at) as since
                     from (
                         select frame_id, market, symbol, loaded_at, max(count) as loaded,
                             min(first_at) as first_at
@@ -137,7 +138,8 @@ def raw_trades(window: Window, stale_after: timedelta) -> Suite:
                     group by frame_id, market, symbol
                 ),
                 found as (
-                    select frame_id, market, symbol, count(*) as found
+                    select frame_id, market, symbol, count(*) as found,
+                        count(distinct trade_id) as ids
                     from {{batch}} group by frame_id, market, symbol
                 )
                 select concat(
@@ -152,6 +154,7 @@ def raw_trades(window: Window, stale_after: timedelta) -> Suite:
                     and ledger.market = found.market
                     and ledger.symbol = found.symbol
                 where coalesce(found.found, 0) < ledger.loaded
+                    and coalesce(found.ids, 0) < ledger.ids
                 """,
             ),
         ),

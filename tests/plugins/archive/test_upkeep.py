@@ -197,6 +197,7 @@ def test_the_operations_of_a_run_are_all_tried(store: FolderStore) -> None:
     assert 1000 - counting.left == OPERATIONS
 
 
+@pytest.mark.integration  # two seconds of files
 @pytest.mark.parametrize("operations", range(OPERATIONS))
 def test_killed_anywhere_nothing_is_lost(
     store: FolderStore, undisturbed: FolderStore, operations: int

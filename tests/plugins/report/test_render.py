@@ -190,6 +190,7 @@ def wide(request: pytest.FixtureRequest) -> Json:
     return document(wide_day(2000, request.param))
 
 
+@pytest.mark.integration  # a second of rendering
 @BOTH
 def test_a_page_stays_below_the_limit_whatever_happened(render: Render, wide: Json) -> None:
     html = render(wide, LINKS)

@@ -1,3 +1,5 @@
+"""How `build_marts` runs dbt: needs Cosmos and Airflow, which take seconds to import."""
+
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,8 @@ import pytest
 from plugins.market_ops.assets import MARTS
 from plugins.market_ops.dbt import build_arguments, keep_results, project_folder, summarise
 from sandbox.settings import ROOT
+
+pytestmark = pytest.mark.integration
 
 DOCUMENT: dict[str, Any] = {
     "elapsed_time": 12.3456,

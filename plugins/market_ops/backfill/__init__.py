@@ -1,0 +1,1 @@
+"""Backfill: whole days of history from data.binance.vision into the raw tables."""

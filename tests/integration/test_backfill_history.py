@@ -1,0 +1,283 @@
+"""backfill_history over real parts: an archive at our border, Cloud Storage, BigQuery, Airflow."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery as bq
+from google.cloud import storage
+
+from beam_jobs.tables import create_tables
+from plugins.market_ops.backfill import load as loading
+from plugins.market_ops.backfill.load import StagingDiffers, finished, load
+from plugins.market_ops.backfill.stage import KINDS, Staged, Stager
+from plugins.market_ops.backfill.tables import Day
+from sandbox.warehouse import Warehouse
+from tests.integration.conftest import HOST, BigQuery, Gcs, new_project
+from tests.integration.test_watch_stream import Airflow
+from tests.plugins.backfill import samples
+from tests.plugins.backfill.samples import DAY, MINUTE, Trade
+from tests.plugins.backfill.test_stage import NOW, TRADED
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+
+_buckets = itertools.count(1)
+ONCE: dict[str, Any] = {"retry": None, "timeout": 15}
+
+RUNS = """
+import json, os, sys
+sys.path[:0] = sys.argv[1:]
+import backfill_history as module
+dag = module.backfill_history()
+for each in dag.tasks:
+    each.retries, each.on_failure_callback = 0, []
+for line in sys.stdin:
+    asked = json.loads(line)
+    os.environ["AIRFLOW_VAR_MARKET_OPS"] = json.dumps(asked["settings"])
+    run = dag.test(run_conf=asked["conf"])
+    tasks = [(each.task_id, str(each.state)) for each in run.get_task_instances()]
+    print("answer " + json.dumps({"tasks": tasks, "state": str(run.state)}), flush=True)
+"""
+
+
+@dataclass
+class Place:
+    """A project and a bucket of the test's own."""
+
+    project: str
+    bucket: storage.Bucket
+    client: bq.Client
+    warehouse: Warehouse
+    emulators: dict[str, str]
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        return self.warehouse.rows(sql)
+
+
+@pytest.fixture
+def place(gcs: Gcs, bigquery: BigQuery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    emulators = gcs.environment | bigquery.environment
+    for name, value in emulators.items():
+        monkeypatch.setenv(name, value)
+    project = new_project()
+    create_tables(project, "US")
+    anonymous = AnonymousCredentials()
+    objects = storage.Client(project, credentials=anonymous)
+    client = bq.Client(
+        project, credentials=anonymous, client_options={"api_endpoint": bigquery.rest_url}
+    )
+    with Warehouse(project, bigquery.rest_url) as warehouse:
+        bucket = objects.create_bucket(f"backfill-{next(_buckets)}", **ONCE)
+        yield Place(project, bucket, client, warehouse, emulators)
+    client.close()
+    objects.close()
+
+
+def day_files(trades: list[Trade] = TRADED, **texts: str) -> dict[str, bytes]:
+    made = {
+        f"BTCUSDT-1m-{DAY}": samples.kline_rows(trades),
+        f"BTCUSDT-trades-{DAY}": samples.trade_rows(trades),
+        f"BTCUSDT-aggTrades-{DAY}": samples.agg_trade_rows(trades),
+    }
+    return samples.files(made | texts)
+
+
+def staged(folder: Path, trades: list[Trade] = TRADED, *kinds: str) -> list[Staged]:
+    archive = samples.vision(day_files(trades))
+    return list(Stager(archive, "BTCUSDT", DAY, folder, NOW).stage(kinds or KINDS))
+
+
+SUMS = """
+select count(*) as n, sum(trade_id) as ids, sum(quantity) as quantity,
+    sum(quote_quantity) as quote
+from `{project}.raw.trades` where traded_at >= timestamp '2026-03-01' and source = 'archive'
+"""
+
+
+def totals(place: Place) -> tuple[Any, ...]:
+    (row,) = place.rows(SUMS)
+    return tuple(row.values())
+
+
+def test_a_day_is_swapped_in_and_entered(place: Place, tmp_path: Path) -> None:
+    for each in staged(tmp_path):
+        load(place.client, place.bucket, each)
+    quote = sum(samples.quote(price, quantity) for _, price, quantity, _, _ in TRADED)
+    assert totals(place) == (3, 24, Decimal("0.40000003"), quote)
+    entries = place.rows(
+        "select frame_id, channel, source, lines, loaded_rows, rejected_lines, sum_ids,"
+        " sum_quantity from `{project}.ops.frames` order by frame_id"
+    )
+    assert [(row["channel"], row["lines"], row["loaded_rows"]) for row in entries] == [
+        ("aggTrade", 3, 3),
+        ("kline", 1440, 1440),
+        ("trade", 3, 3),
+    ]
+    assert (entries[2]["sum_ids"], entries[2]["sum_quantity"]) == (24, Decimal("0.40000003"))
+    assert {row["source"] for row in entries} == {"archive"}
+    symbols = place.rows(
+        "select channel, symbol, first_id, last_id, first_at, last_at, count"
+        " from `{project}.ops.frame_symbols` order by channel"
+    )
+    start = Day("BTCUSDT", "trades", DAY).start
+    assert list(symbols[2].values()) == [
+        *("trade", "BTCUSDT", 7, 9),
+        start + timedelta(microseconds=5),
+        start + timedelta(minutes=3),
+        3,
+    ]
+    (kline,) = place.rows(
+        "select * from `{project}.raw.klines` where opened_at = timestamp '2026-03-01'"
+    )
+    assert (kline["first_trade_id"], kline["last_trade_id"], kline["trades"]) == (7, 8, 2)
+    assert (kline["open"], kline["close"]) == (Decimal("60000.1"), Decimal("60000.2"))
+    # Nothing of the staging is left.
+    assert list(place.bucket.list_blobs(**ONCE)) == []
+    tables = {table.table_id for table in place.client.list_tables("ops", **ONCE)}
+    assert not [name for name in tables if name.startswith("backfill_")]
+    units = [Day("BTCUSDT", kind, DAY) for kind in (*KINDS,)]
+    assert finished(place.client, units) == {unit.frame_id for unit in units}
+    assert finished(place.client, [Day("ETHUSDT", "trades", DAY)]) == set()
+
+
+def test_a_repetition_replaces_exactly_the_day(place: Place, tmp_path: Path) -> None:
+    (first,) = staged(tmp_path, TRADED, "trades")
+    load(place.client, place.bucket, first)
+    other = "archive.BTCUSDT.trades/1/1"  # of another day, and of the stream
+    place.rows(
+        "insert into `{project}.raw.trades` select * replace ('" + other + "' as frame_id)"  # noqa: S608
+        " from `{project}.raw.trades` where traded_at >= timestamp '2026-03-01' and trade_id = 7"
+    )
+    replaced: list[Trade] = [*TRADED[:2], (10, "5", "1", 9 * MINUTE, True)]
+    (second,) = staged(tmp_path, replaced, "trades")
+    for _ in range(2):
+        load(place.client, place.bucket, second)
+    found = place.rows(
+        "select trade_id, frame_id from `{project}.raw.trades`"
+        " where traded_at >= timestamp '2026-03-01' order by trade_id, frame_id"
+    )
+    own = second.unit.frame_id
+    assert [(row["trade_id"], row["frame_id"]) for row in found] == sorted(
+        [(7, own), (8, own), (10, own), (7, other)]
+    )
+    (entry,) = place.rows("select loaded_rows, sum_ids from `{project}.ops.frames`")
+    assert (entry["loaded_rows"], entry["sum_ids"]) == (3, 25)
+    (symbol,) = place.rows("select count, last_id from `{project}.ops.frame_symbols`")
+    assert tuple(symbol.values()) == (3, 10)
+
+
+def test_killed_before_the_ledger_it_is_done_again(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (day,) = staged(tmp_path, TRADED, "trades")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loading, "_enter", killed)
+        with pytest.raises(KeyboardInterrupt):
+            load(place.client, place.bucket, day)
+    assert totals(place)[0] == 3
+    assert finished(place.client, [day.unit]) == set()
+    load(place.client, place.bucket, day)
+    assert totals(place)[:2] == (3, 24)
+    assert finished(place.client, [day.unit]) == {day.unit.frame_id}
+
+
+def test_what_bigquery_did_not_take_whole_is_not_swapped_in(place: Place, tmp_path: Path) -> None:
+    (day,) = staged(tmp_path, TRADED, "trades")
+    day.totals.sum_quantity += Decimal("0.00000001")
+    with pytest.raises(StagingDiffers, match="nothing was swapped in"):
+        load(place.client, place.bucket, day)
+    assert totals(place)[0] == 0
+
+
+class Archive:
+    """An HTTP server with the files of data.binance.vision."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = outer.files.get(self.path.rsplit("/", 1)[1])
+                self.send_response(404 if body is None else 200)
+                self.end_headers()
+                self.wfile.write(body or b"")
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer((HOST, 0), Handler)
+        self.url = f"http://{HOST}:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def archive() -> Iterator[Archive]:
+    it = Archive()
+    yield it
+    it.stop()
+
+
+def test_the_dag_loads_leaves_out_and_refuses(
+    place: Place, archive: Archive, tmp_path: Path
+) -> None:
+    settings = {"project": place.project, "bucket": place.bucket.name, "vision_url": archive.url}
+    conf = {"symbols": ["btcusdt"], "first_day": f"{DAY}", "last_day": f"{DAY}"}
+    with Airflow(RUNS, tmp_path, place.emulators) as airflow:
+
+        def run(**changes: Any) -> tuple[str, list[list[str]]]:
+            answer = airflow.ask(settings=settings, conf=conf | changes)
+            return answer["state"], answer["tasks"]
+
+        # not published
+        assert run()[0] == "failed"
+        # a mangled row, a file that is not what its CHECKSUM says, another truth than the klines'
+        good = day_files()
+        bad = samples.trade_rows(TRADED).replace("0.1,", "0,1,")
+        name = f"BTCUSDT-trades-{DAY}.zip"
+        for files in (
+            day_files(**{f"BTCUSDT-trades-{DAY}": bad}),
+            good | {name: day_files(TRADED[:2])[name]},
+            day_files(**{f"BTCUSDT-1m-{DAY}": samples.kline_rows(TRADED[:2])}),
+        ):
+            archive.files = files
+            assert run()[0] == "failed"
+        log = (tmp_path / "airflow.log").read_text("utf-8", "replace")
+        for reason in (
+            "published on the next day",
+            f"BTCUSDT-trades-{DAY}.csv, line 2: expected 7 columns, was 8",
+            "its CHECKSUM says",
+            "1 minutes differ from the official klines, 0 may: 00:03 has 1 trades, its kline 0",
+        ):
+            assert reason in log, reason
+        assert totals(place)[0] == 0
+        # good; then there is nothing left to do, unless it is asked for again
+        archive.files = good
+        assert run()[0] == "success"
+        assert totals(place)[:2] == (3, 24)
+        assert run() == ("success", [["find_days", "success"], ["backfill", "skipped"]])
+        assert run(again=True)[0] == "success"
+        assert totals(place)[:2] == (3, 24)
+        (count,) = place.rows("select count(*) as n from `{project}.ops.frames`")
+        assert count["n"] == 3
+        # nonsense
+        assert run(symbols=[])[0] == "failed"
+        assert run(last_day="2999-01-01")[0] == "failed"

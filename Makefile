@@ -13,6 +13,9 @@ PYTHON_TO_SET_UP := $(or $(PYTHON),$(shell command -v python3.11 || command -v p
 BIN := .venv/bin
 RUN := $(BIN)/python
 PYTEST := $(RUN) -m pytest --durations=10
+# Importing Beam and its kin takes seconds: one of two processes does it.
+UNITS_WITH_BEAM := tests/beam_jobs tests/plugins tests/dags tests/docs tests/dbt
+UNITS_WITHOUT := tests/collector tests/market_data tests/sandbox
 # Two processes; the tests of a file that talks to emulators stay together, e2e tests come last.
 IN_PARALLEL := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 # Nothing newer is chosen: one coherent set, the same every time.
@@ -35,8 +38,8 @@ test: setup ## all tests in the order unit, integration, e2e
 	HYPOTHESIS_EXAMPLES=$${HYPOTHESIS_EXAMPLES:-100} $(PYTEST) $(IN_PARALLEL) $(ARGS)
 
 test-unit: setup ## tests without processes and sockets, below 10 s
-	$(PYTEST) -m "not integration and not e2e" --numprocesses 2 \
-		--ignore tests/integration --ignore tests/e2e $(ARGS)
+	@printf '%s\n' "$(UNITS_WITH_BEAM)" "$(UNITS_WITHOUT)" | xargs -P 2 -I{} \
+		sh -c '$(PYTEST) -m "not integration and not e2e" $(ARGS) {}'
 
 test-integration: setup ## tests against real components on loopback
 	$(PYTEST) -m integration $(IN_PARALLEL) $(ARGS)

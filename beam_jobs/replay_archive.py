@@ -61,13 +61,16 @@ def build(pipeline: beam.Pipeline, project: str, replay: Replay) -> None:
         FindMissing(*tables, replay.symbols), BEFORE
     )
     loaded = frames | "Load rows" >> _outputs(
-        LoadMissing(*tables, replay.symbols), REJECTIONS, missing=beam.pvalue.AsDict(missing.main)
+        LoadMissing(*tables, replay.symbols),
+        REJECTIONS,
+        missing=beam.pvalue.AsDict(_apart(missing.main, "Missing")),
     )
+    replayed = beam.pvalue.AsIter(_apart(loaded.main, "Replayed"))
     loaded[REJECTIONS] | "Load rejections" >> beam.ParDo(LoadRejections(*tables))
     proofs = by_hour | "Prove hours" >> beam.ParDo(
         ProveHours(*tables),
-        replayed=beam.pvalue.AsIter(loaded.main),
-        before=beam.pvalue.AsDict(missing[BEFORE]),
+        replayed=replayed,
+        before=beam.pvalue.AsDict(_apart(missing[BEFORE], "Before")),
     )
     problems = (found[PROBLEMS], read[PROBLEMS]) | "All problems" >> beam.Flatten()
     (
@@ -78,13 +81,18 @@ def build(pipeline: beam.Pipeline, project: str, replay: Replay) -> None:
             WriteProof(replay.bucket, project, replay.proof, replay.asked),
             hours=beam.pvalue.AsIter(proofs),
             problems=beam.pvalue.AsIter(problems),
-            replayed=beam.pvalue.AsIter(loaded.main),
+            replayed=replayed,
         )
     )
 
 
 def _outputs(step: beam.DoFn, *tags: str, **sides: Any) -> Any:
     return beam.ParDo(step, **sides).with_outputs(*tags, main="main")
+
+
+def _apart(output: Any, label: str) -> Any:
+    """Return one output of several by itself: as a side input DirectRunner would take all."""
+    return output | label >> beam.Map(lambda element: element)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import reduce
 from operator import or_
 from typing import Any, Final
@@ -26,6 +27,9 @@ from market_data.totals import SymbolTotals
 QUERY_SECONDS: Final = 300.0
 # Clocks of collector and job may differ: a frame is entered after it was closed, or nearly so.
 _CLOCKS: Final = timedelta(hours=1)
+# Ids are summed in two parts: times in µs leave 64 bits after some thousand rows, and the
+# emulator's NUMERIC does not take them.
+_PART: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ class TableTotals:
         sums = "".join(f", sum({column}) as {column}" for column in quantities)
         sql = f"""
             select frame_id, symbol, count(*) as row_count, min({row_id}) as first_id,
-                max({row_id}) as last_id, sum(cast({row_id} as numeric)) as sum_ids{sums}
+                max({row_id}) as last_id, sum(div({row_id}, {_PART})) as sum_high,
+                sum(mod({row_id}, {_PART})) as sum_low{sums}
             from (
                 select distinct {columns} from {self._name(layout.table)}
                 where {_within(layout)}
@@ -76,7 +81,7 @@ class TableTotals:
                 first_id=row["first_id"],
                 last_id=row["last_id"],
                 count=row["row_count"],
-                sum_ids=row["sum_ids"],
+                sum_ids=Decimal(int(row["sum_high"]) * _PART + int(row["sum_low"])),
                 sum_quantity=row[quantities[0]] if quantities else None,
                 sum_quote_quantity=row[quantities[1]] if quantities else None,
             )

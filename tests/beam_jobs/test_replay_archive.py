@@ -34,8 +34,8 @@ def test_the_pipeline_reads_like_a_table_of_contents(replay: Replay) -> None:
     assert steps.names == [
         *("Hours", "Find objects", "Spread objects", "Read objects", "Group by frame"),
         *("Take each frame once", "Count frames", "Empty hours", "All hours", "Group by hour"),
-        *("Find what is missing", "Load rows", "Load rejections", "Prove hours", "All problems"),
-        *("Once", "Write proof"),
+        *("Find what is missing", "Missing", "Load rows", "Replayed", "Load rejections"),
+        *("Before", "Prove hours", "All problems", "Once", "Write proof"),
     ]
 
 

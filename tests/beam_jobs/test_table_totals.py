@@ -45,14 +45,14 @@ class TestTotals:
         client = Client(
             {
                 "frame_id": "c1/7/1", "symbol": "BTCUSDT", "row_count": 2, "first_id": 1,
-                "last_id": 2, "sum_ids": Decimal(3), "quantity": Decimal("0.4"),
+                "last_id": 2, "sum_high": 1, "sum_low": 3, "quantity": Decimal("0.4"),
                 "quote_quantity": Decimal(1),
             }
         )  # fmt: skip
         found = tables(client).totals("trade", [frame(1), frame(2, Span(1, 15, 35, 99)), frame(3)])
         assert found == {
             ("c1/7/1", "BTCUSDT"): SymbolTotals(
-                symbol="BTCUSDT", first_id=1, last_id=2, count=2, sum_ids=Decimal(3),
+                symbol="BTCUSDT", first_id=1, last_id=2, count=2, sum_ids=Decimal(1_000_003),
                 sum_quantity=Decimal("0.4"), sum_quote_quantity=Decimal(1),
             )
         }  # fmt: skip
@@ -78,7 +78,7 @@ class TestTotals:
         client = Client()
         tables(client).totals("kline", [frame(1)])
         ((sql, _),) = client.asked
-        assert "sum(cast(unix_micros(event_at) as numeric))" in sql
+        assert "sum(div(unix_micros(event_at), 1000000)) as sum_high" in sql
         assert "distinct frame_id, symbol, kline_interval, opened_at, event_at" in sql
 
     def test_frames_without_rows_ask_nothing(self) -> None:

@@ -3,7 +3,7 @@ from google.api_core.exceptions import Conflict, Forbidden, NotFound
 from google.auth.credentials import AnonymousCredentials
 
 from beam_jobs import tables
-from beam_jobs.tables import bigquery_client, create_tables, table_definition
+from beam_jobs.tables import bigquery_client, create_tables, placed, table_definition
 from market_data.tables import DATASETS, TABLES, Table
 
 ALL = {*DATASETS, *(table.full_name for table in TABLES)}
@@ -60,6 +60,15 @@ def test_everything_missing_is_created(monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.created.keys() == ALL
     assert client.created["raw"].location == "EU"  # type: ignore[attr-defined]
     assert client.is_closed
+
+
+def test_all_tables_in_another_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = FakeBigQuery("again.trades")
+    monkeypatch.setattr(tables, "bigquery_client", lambda project: client)
+    create_tables("project", "EU", "again")
+    wanted = {f"again.{table.name}" for table in TABLES} - {"again.trades"}
+    assert client.created.keys() == {"again", *wanted}
+    assert placed(TABLES[0], None) is TABLES[0]
 
 
 def test_what_exists_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

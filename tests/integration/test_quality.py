@@ -74,6 +74,12 @@ def good_rows() -> Rows:
                 frame_symbol(name, symbol, [row for row in rows if row["symbol"] == symbol])
                 for name, rows in by_frame.items()
                 for symbol in ("BTCUSDT", "ETHUSDT")
+            ]
+            # Lost and replayed: two loads in the ledger, each row once.
+            + [
+                replayed | {"loaded_at": replayed["loaded_at"] + MINUTE}
+                for rows in [[row for row in by_frame[frames[0]] if row["symbol"] == "BTCUSDT"]]
+                for replayed in [frame_symbol(frames[0], "BTCUSDT", rows)]
             ],
             "intermediate.int_trades_deduplicated": [
                 trade | {"copies": 1, "is_conflicting": False, "built_at": BUILT_AT}

@@ -40,7 +40,7 @@ RUNS = """
 import json, os, sys
 sys.path[:0] = sys.argv[1:]
 import repair_gaps as module
-from airflow.sdk import Variable
+from airflow.models import Variable
 from market_ops import defaults
 dag = module.repair_gaps()
 for each in dag.tasks:
@@ -52,7 +52,7 @@ for line in sys.stdin:
     dag.get_task("loaded").timeout = asked["timeout"]
     run = dag.test(run_conf=asked["conf"])
     tasks = {each.task_id: str(each.state) for each in run.get_task_instances()}
-    ban = Variable.get("market_ops_exchange", default=None, deserialize_json=True)
+    ban = Variable.get("market_ops_exchange", default_var=None, deserialize_json=True)
     print("answer " + json.dumps({"tasks": tasks, "state": str(run.state), "ban": ban}), flush=True)
 """
 

@@ -132,7 +132,8 @@ def kline(number: int) -> bytes:
         "Q": "1", "B": "0",
     }  # fmt: skip
     payload = {"e": "kline", "E": 1_769_999_950_000 + number, "s": "BTCUSDT", "k": fields}
-    return json.dumps({"stream": "btcusdt@kline_1m", "data": payload}).encode()
+    message = {"stream": "btcusdt@kline_1m", "data": payload}
+    return json.dumps(message, separators=(",", ":")).encode()
 
 
 def delete(platform: Platform, table: str, condition: str) -> None:
@@ -154,7 +155,7 @@ def test_deleted_rows_come_back_exactly(platform: Platform) -> None:
     assert platform.rows(TOTALS) != before
 
     code, proof = platform.replay()
-    assert (code, proof["is_proven"]) == (0, True), proof
+    assert (code, proof["is_proven"]) == (0, True), json.dumps(proof, indent=1, ensure_ascii=False)
     assert platform.rows(TOTALS) == before
     assert (proof["frames"], proof["rows"]) == (7, 125)
     assert (proof["replayed_frames"], proof["replayed_rows"]) == (6, 20 + 20 + 5)
@@ -208,7 +209,7 @@ def test_what_can_not_be_read_is_named_and_the_rest_is_replayed(platform: Platfo
     for name in (corrupt, gone):
         platform.bucket.blob(name).upload_from_string(data[name], **ONCE)
     code, proof = platform.replay("--channels=trade")
-    assert (code, proof["is_proven"]) == (0, True), proof
+    assert (code, proof["is_proven"]) == (0, True), json.dumps(proof, indent=1, ensure_ascii=False)
     assert platform.rows(TOTALS) == before
 
 

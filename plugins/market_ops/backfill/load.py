@@ -137,15 +137,21 @@ def _swap(client: bigquery.Client, staging: str, staged: Staged) -> None:
     if not staged.totals.rows:
         _run(client, f"delete from {raw} where {where}", parameters)  # noqa: S608
         return
+    # One row more than the staged ones finds those that go: a join by equality, which no engine
+    # does row against row.
     sql = f"""
     merge into {raw} as target
-    using `{staging}` as new
-    on false
-    when not matched by source
-        and target.{time} >= @start and target.{time} < @end
-        and target.market = @market and target.symbol = @symbol and target.frame_id = @frame
-        then delete
-    when not matched
+    using (
+        select *, cast(null as string) as replaced from `{staging}`
+        union all
+        (select *, @frame as replaced from `{staging}` limit 1)
+    ) as new
+    on
+        target.{time} >= @start and target.{time} < @end
+        and target.market = @market and target.symbol = @symbol
+        and target.frame_id = new.replaced
+    when matched then delete
+    when not matched and new.replaced is null
         then insert ({", ".join(names)}) values ({", ".join(names)})
     """  # noqa: S608 - names of ours
     _run(client, sql, parameters, _JOB_SECONDS)

@@ -11,7 +11,7 @@ import re
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -66,7 +66,7 @@ class DailyFile:
 
 @dataclass
 class Vision:
-    """The archive.
+    """The archive; a file that lies where it was downloaded to is not asked for again.
 
     Attributes:
         url: base address.
@@ -77,6 +77,7 @@ class Vision:
     url: str
     client: httpx.Client
     sleep: Callable[[float], None] = time.sleep
+    _verified: dict[Path, str] = field(default_factory=dict, init=False)
 
     def download(self, file: DailyFile, folder: Path) -> tuple[Path, str]:
         """Download a file and return its path and SHA-256, which its CHECKSUM confirms.
@@ -89,11 +90,14 @@ class Vision:
             VisionError: the archive does not answer properly.
         """
         url, path = f"{self.url}/{file.path}", folder / f"{file.name}.zip"
+        if path in self._verified:
+            return path, self._verified[path]
         expected = found = ""
         for _ in range(2):
             expected = self._checksum(f"{url}.CHECKSUM", f"{file.name}.zip")
             found = self._tried(url, lambda: self._save(url, path))
             if found == expected:
+                self._verified[path] = found
                 return path, found
         path.unlink()
         raise ChecksumMismatch(

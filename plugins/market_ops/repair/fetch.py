@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -85,8 +84,13 @@ def from_rest(api: Api, hole: Hole) -> Fetched:
     return _assess(hole, REST, known, witness)
 
 
-def from_archive(vision: Vision, hole: Hole) -> Fetched:
+def from_archive(vision: Vision, folder: Path, hole: Hole) -> Fetched:
     """Fetch a hole from the daily files between the trades before and behind it.
+
+    Args:
+        vision: the archive.
+        folder: where files are kept for further holes of their days.
+        hole: the hole.
 
     Raises:
         SourceError: nobody knows the hole's days, or there are more than seven.
@@ -94,22 +98,19 @@ def from_archive(vision: Vision, hole: Hole) -> Fetched:
         Mangled: a file holds something else than trades.
     """
     days = days_of(hole)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        files = [DailyFile("trades", hole.symbol, day) for day in days]
-        loaded = [vision.download(file, folder) for file in files]
-        known = [
-            trade
-            for (path, _), day in zip(loaded, days, strict=True)
-            for trade in _trades(Reader(path, "trades", day), hole)
-        ]
-        sums = ", ".join(f"{path.name} ({digest[:12]})" for path, digest in loaded)
+    loaded = [vision.download(DailyFile("trades", hole.symbol, day), folder) for day in days]
+    known = [
+        trade
+        for (path, _), day in zip(loaded, days, strict=True)
+        for trade in _trades(Reader(path, "trades", day), hole)
+    ]
+    sums = ", ".join(f"{path.name} ({digest[:12]})" for path, digest in loaded)
 
-        def witness(gap: Range, before: SourceTrade, after: SourceTrade) -> tuple[str, str | None]:
-            first = f"{sums}: {before.id} and {after.id} and nothing in between"
-            return first, left_out_by(gap, _aggregates(vision, hole, days, folder, gap))
+    def witness(gap: Range, before: SourceTrade, after: SourceTrade) -> tuple[str, str | None]:
+        first = f"{sums}: {before.id} and {after.id} and nothing in between"
+        return first, left_out_by(gap, _aggregates(vision, hole, days, folder, gap))
 
-        return _assess(hole, ARCHIVE, known, witness)
+    return _assess(hole, ARCHIVE, known, witness)
 
 
 def days_of(hole: Hole) -> list[date]:

@@ -61,7 +61,7 @@ def open_holes(client: bigquery.Client, now: datetime) -> list[Hole]:
     return [Hole(**row) for row in rows]
 
 
-def attempts(client: bigquery.Client) -> list[Attempt]:
+def attempts(client: bigquery.Client, now: datetime) -> list[Attempt]:
     """Return what earlier runs did, but for healings that are over: the marts know those."""
     sql = """
     select
@@ -76,7 +76,6 @@ def attempts(client: bigquery.Client) -> list[Attempt]:
         and (outcome != 'healed' or found_at >= timestamp_sub(@now, interval 1 day))
         and market = 'spot'
     """
-    now = datetime.now().astimezone()
     return [Attempt(**row) for row in _query(client, sql, {"now": now})]
 
 

@@ -7,12 +7,14 @@ as ids and order come from the plan, and copies of a trade are removed by its id
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -70,7 +72,7 @@ def find(
     if symbol or first_id is not None or last_id is not None:
         chosen = [_by_hand(symbol, first_id, last_id, day)]
     else:
-        holes, attempts = ledger.open_holes(client, now), ledger.attempts(client)
+        holes, attempts = ledger.open_holes(client, now), ledger.attempts(client, now)
         chosen = plan(holes, attempts, now, max_holes=MAX_HOLES, max_ids=MAX_IDS)
         logger.info("%d holes are open, this run takes %d", len(holes), len(chosen))
     if not chosen:
@@ -104,6 +106,7 @@ def fetch(
     *,
     api: Api,
     vision: Vision,
+    folder: Path,
     publish: Callable[[Sequence[Message]], None],
     clock: Callable[[], float] = time.time,
 ) -> Json:
@@ -116,6 +119,7 @@ def fetch(
         told: the plan.
         api: REST.
         vision: the archive.
+        folder: where its files are kept during the run.
         publish: sends frames and returns when the topic has them.
         clock: Unix seconds.
 
@@ -127,7 +131,7 @@ def fetch(
     sequence, banned_until = 1, 0.0
     for row in told["holes"]:
         hole = _from_json(row)
-        found, ban = _fetched(hole, api, vision)
+        found, ban = _fetched(hole, api, vision, folder)
         banned_until = max(banned_until, ban)
         try:
             messages = [
@@ -161,13 +165,13 @@ def fetch(
     return {"holes": done, "banned_until": banned_until}
 
 
-def _fetched(hole: Hole, api: Api, vision: Vision) -> tuple[Fetched, float]:
+def _fetched(hole: Hole, api: Api, vision: Vision, folder: Path) -> tuple[Fetched, float]:
     """Return the best that the sources have of a hole, and the end of a ban, else 0.
 
     The archive is asked when REST leaves something open.
     """
     best, problems, banned_until = Fetched(source="", trades=[]), [], 0.0
-    for source in (partial(from_rest, api), partial(from_archive, vision)):
+    for source in (partial(from_rest, api), partial(from_archive, vision, folder)):
         try:
             found = source(hole)
         except Banned as error:
@@ -307,11 +311,12 @@ def fetch_and_publish(told: Json, settings: Settings) -> Json:
 
     known = Variable.get(BAN_VARIABLE, default={}, deserialize_json=True)
     known_until = float(known.get("banned_until", 0))
-    with httpx.Client(follow_redirects=True) as client:
+    with httpx.Client(follow_redirects=True) as client, tempfile.TemporaryDirectory() as folder:
         done = fetch(
             told,
             api=Rest(settings.exchange_url, Budget(banned_until=known_until), client),
             vision=Vision(settings.vision_url, client),
+            folder=Path(folder),
             publish=publisher(settings),
         )
     if done["banned_until"] > known_until:

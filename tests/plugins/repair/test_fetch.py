@@ -5,6 +5,7 @@ import io
 import zipfile
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -115,7 +116,7 @@ DAYS = ("2026-03-01", "2026-03-02")
 NEXT = AT + timedelta(minutes=2)
 
 
-def test_the_archive_has_all_over_midnight() -> None:
+def test_the_archive_has_all_over_midnight(tmp_path: Path) -> None:
     archive = vision(
         {
             f"BTCUSDT-trades-{DAYS[0]}": "".join(map(row, range(5, 15))),
@@ -123,28 +124,36 @@ def test_the_archive_has_all_over_midnight() -> None:
         }
     )
     hole = Hole(symbol="BTCUSDT", first_id=10, last_id=19, before=AT, after=NEXT)
-    found = from_archive(archive, hole)
+    found = from_archive(archive, tmp_path, hole)
     assert ids(found.trades) == list(range(10, 20))
     assert (found.trades[0].price, found.trades[0].quantity) == ("60000.10000000", "0.20000000")
     assert (found.source, found.absent, found.why) == ("archive", [], "")
+    # Another hole of these days needs no further request.
+    archive.client.close()
+    second = Hole(symbol="BTCUSDT", first_id=21, last_id=22, before=AT, after=NEXT)
+    assert ids(from_archive(archive, tmp_path, second).trades) == [21, 22]
 
 
-def test_the_archive_proves_absence_with_its_aggregates() -> None:
+def test_the_archive_proves_absence_with_its_aggregates(tmp_path: Path) -> None:
     trades = "".join(row(n) for n in range(5, 25) if n not in (13, 14))
     aggregates = aggregate_row(1, 5, 12) + aggregate_row(2, 15, 24)
     names = [f"BTCUSDT-{kind}-{DAYS[0]}" for kind in ("trades", "aggTrades")]
-    found = from_archive(vision(dict(zip(names, (trades, aggregates), strict=True))), HOLE)
+    found = from_archive(
+        vision(dict(zip(names, (trades, aggregates), strict=True))), tmp_path, HOLE
+    )
     (part,) = found.absent
     assert (part.first_id, part.last_id) == (13, 14)
     assert "aggregate 1 ends with trade 12" in part.witnesses
     aggregates = aggregate_row(1, 5, 14) + aggregate_row(2, 15, 24)
-    found = from_archive(vision(dict(zip(names, (trades, aggregates), strict=True))), HOLE)
+    found = from_archive(
+        vision(dict(zip(names, (trades, aggregates), strict=True))), tmp_path, HOLE
+    )
     assert (found.absent, "do not confirm" in found.why) == ([], True)
 
 
-def test_a_day_that_is_not_published_is_named() -> None:
+def test_a_day_that_is_not_published_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotPublished, match=r"BTCUSDT-trades-2026-03-01\.zip.*next day"):
-        from_archive(vision({}), HOLE)
+        from_archive(vision({}), tmp_path, HOLE)
 
 
 def test_the_archive_needs_the_day_and_not_too_many() -> None:

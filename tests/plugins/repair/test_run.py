@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -53,6 +54,7 @@ def fetched(
         told(*holes, **options),
         api=exchange,
         vision=Vision("http://x", client, lambda _: None),
+        folder=Path("/nowhere"),
         publish=sent.extend,
         clock=NOW.timestamp,
     )

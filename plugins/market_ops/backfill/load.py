@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 FOLDER: Final = "backfill/staging"
 # A staging table that a killed task left goes by itself.
 STAGING_LIFE: Final = timedelta(days=1)
+_CLUSTERS: Final = {
+    "frames": ("collector", "epoch"),
+    "frame_symbols": ("market", "channel", "symbol"),
+}
 _SECONDS: Final = 60.0
 _JOB_SECONDS: Final = 900.0
 
@@ -41,9 +45,14 @@ def finished(client: bigquery.Client, units: Sequence[Day]) -> set[str]:
         """
         select distinct frame_id
         from `{project}`.ops.frames
-        where loaded_at >= timestamp '2017-01-01' and frame_id in unnest(@frames)
+        where
+            loaded_at >= timestamp '2017-01-01'
+            and collector in unnest(@collectors) and frame_id in unnest(@frames)
         """,
-        {"frames": [unit.frame_id for unit in units]},
+        {
+            "collectors": sorted({unit.collector for unit in units}),
+            "frames": [unit.frame_id for unit in units],
+        },
     )
     return {row["frame_id"] for row in rows}
 
@@ -198,16 +207,17 @@ def _enter(client: bigquery.Client, staged: Staged, loaded_at: datetime) -> None
     for table, row in entries:
         names = ", ".join(f"`{name}`" for name in row)
         values = ", ".join(f"@{name}" for name in row)
-        known = f"`{client.project}`.ops.{table}"
-        # One statement each: a reader sees the old entry or the new one.
+        # One statement each: a reader sees the old entry or the new one. Tables are clustered by
+        # these columns, so that it looks at little of them.
+        same = " and ".join(f"target.{name} = @{name}" for name in _CLUSTERS[table])
         sql = f"""
-        merge into {known} as target
-        using (select 1)
-        on false
-        when not matched by source
-            and target.loaded_at >= timestamp '2017-01-01' and target.frame_id = @frame_id
-            then delete
-        when not matched then insert ({names}) values ({values})
+        merge into `{client.project}`.ops.{table} as target
+        using (select is_new from unnest([true, false]) as is_new) as new
+        on
+            target.loaded_at >= timestamp '2017-01-01' and {same}
+            and target.frame_id = if(new.is_new, null, @frame_id)
+        when matched then delete
+        when not matched and new.is_new then insert ({names}) values ({values})
         """  # noqa: S608 - names of ours
         _run(client, sql, row)
     logger.info("%s: %d rows are in raw.%s", unit.frame_id, totals.rows, TABLES[unit.kind])

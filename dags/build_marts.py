@@ -17,7 +17,8 @@ The log ends with the names of the models or tests that failed and BigQuery's or
 models below them were skipped and keep their last state. A test that failed found data that is
 wrong: `dbt test --select NAME --store-failures` keeps its rows. Nothing has to be cleared: every
 run catches up on whatever earlier ones missed. Clearing `build` is safe, it is a whole build.
-"another build is running": somebody runs dbt by hand; wait for that, the next run is due soon.
+"another dbt run built it while this run was under way": somebody runs dbt by hand; nothing was
+changed, the next run is due soon.
 
 ### Owner
 

@@ -43,18 +43,35 @@
     {%- if not (execute and this and is_incremental()) -%}
         {{ return(none) }}
     {%- endif -%}
-    {%- set since = last_build(model.name) -%}
+    {%- set found = run_query("
+        with known as (
+            select coalesce(max(built_at), timestamp '1970-01-01') as since
+            from " ~ model_builds() ~ "
+            where model = '" ~ model.name ~ "'
+        )
+        select
+            since,
+            cast(null as timestamp) as first_at,
+            cast(null as timestamp) as last_at
+        from known
+        union all
+        select
+            known.since,
+            builds.first_at,
+            builds.last_at
+        from " ~ model_builds() ~ " as builds
+        cross join known
+        where
+            builds.model in ('" ~ varargs | map(attribute='identifier') | join("', '") ~ "')
+            and builds.built_at > known.since
+        order by first_at nulls first
+    ").rows -%}
+    {%- set since = found[0][0] -%}
     {%- if since > run_started_at -%}
         {%- do stop_for_another_run(model.name) -%}
     {%- endif -%}
-    {%- set found = run_query("
-        select first_at, last_at from " ~ model_builds() ~ "
-        where model in ('" ~ varargs | map(attribute='identifier') | join("', '") ~ "')
-            and built_at > " ~ constant_time(since) ~ "
-        order by first_at
-    ") -%}
     {%- set ranges = [] -%}
-    {%- for first, last in found.rows -%}
+    {%- for _, first, last in found[1:] -%}
         {%- if ranges and first <= ranges[-1][1] -%}
             {%- set before = ranges.pop() -%}
             {%- do ranges.append((before[0], [before[1], last] | max)) -%}
@@ -65,20 +82,12 @@
     {{ return({'since': constant_time(since), 'ranges': ranges}) }}
 {%- endmacro %}
 
-{#- When the model was last built, 1970 if never. -#}
-{% macro last_build(name) -%}
-    {{ return(run_query(
-        "select coalesce(max(built_at), timestamp '1970-01-01') from " ~ model_builds()
-        ~ " where model = '" ~ name ~ "'"
-    ).rows[0][0]) }}
-{%- endmacro %}
-
 {#-
   Two runs at once would each miss what the other wrote. A run stops before a model that another run
   built after it had asked what is new: the constant in the model's SQL is not the last build.
 -#}
-{% macro stop_if_overtaken(name, sql) -%}
-    {%- if constant_time(last_build(name)) not in sql -%}
+{% macro stop_if_overtaken(name, last_built_at, sql) -%}
+    {%- if constant_time(last_built_at) not in sql -%}
         {%- do stop_for_another_run(name) -%}
     {%- endif -%}
 {%- endmacro %}
@@ -156,12 +165,22 @@
     {%- set first, last = config.get('meta').times -%}
     {%- set last = config.get('meta').get('written_until', last) -%}
     {%- set columns = model.columns.keys() | join(', ') -%}
-    {%- do stop_if_overtaken(model.name, sql) -%}
-    {%- set written = run_query(
-        "select market, min(" ~ first ~ "), max(" ~ last ~ "), count(*) from " ~ tmp_relation
-        ~ " group by market, date(" ~ first ~ ")"
-    ).rows -%}
+    {%- set written = run_query("
+        select
+            market,
+            min(" ~ first ~ "),
+            max(" ~ last ~ "),
+            count(*),
+            (
+                select coalesce(max(built_at), timestamp '1970-01-01')
+                from " ~ model_builds() ~ "
+                where model = '" ~ model.name ~ "'
+            )
+        from " ~ tmp_relation ~ "
+        group by market, date(" ~ first ~ ")
+    ").rows -%}
     {%- if written -%}
+        {%- do stop_if_overtaken(model.name, written[0][4], sql) -%}
         merge into {{ target_relation }} as target
         using (
             select * from {{ tmp_relation }} cross join unnest([true, false]) as is_new
@@ -177,7 +196,7 @@
         when not matched and new.is_new and not {{ config.get("meta").get("gone", "false") }}
         then insert ({{ columns }}) values ({{ columns }});
         insert into {{ model_builds() }} values
-        {%- for market, first_at, last_at, rows in written %}
+        {%- for market, first_at, last_at, rows, _ in written %}
             (
                 '{{ model.name }}', '{{ market }}', {{ constant_time(first_at) }},
                 {{ constant_time(last_at) }}, {{ rows }}, {{ built_now() }}

@@ -2,7 +2,7 @@
 
 Run as a script by the *emulators'* Python (`sandbox.services` builds the command), not by the
 platform's: bqemulator pins libraries that ours contradict. So this file imports the standard
-library and the emulators' environment only. Five things differ from `bqemulator start`:
+library and the emulators' environment only. Six things differ from `bqemulator start`:
 
 * No automatic time-travel snapshot: it copies the whole table at every write, so appends slow down
   with the table and memory grows without end. `CREATE SNAPSHOT TABLE` still works;
@@ -12,6 +12,8 @@ library and the emulators' environment only. Five things differ from `bqemulator
   both for ever (one holds Python's lock, the other the connection's), or read the other's result.
 * As many AppendRows streams may be open as a worker of the job needs. Each keeps a thread, and
   asyncio has no more threads than cores + 4: the next stream would wait for ever.
+* A statement that was parsed is remembered: bqemulator parses each some twenty times, which takes
+  longer than running it.
 * DuckDB's spatial extension is installed from its PyPI wheel, not from the network, below a home
   of the sandbox's own; the user's `~/.duckdb` is not touched. The avro extension is not on PyPI
   and stays away.
@@ -21,16 +23,20 @@ library and the emulators' environment only. Five things differ from `bqemulator
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import os
 import sys
 import threading
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 _AUTOMATIC = "AUTO"
 _STAGING_FOLDER = "uploads"
+# Statements of two threads and their parts; a long one's tree takes about a megabyte.
+_PARSED = 64
 # A writer has a stream a table, a worker a writer a thread; threads are made as streams come.
 _STREAMS = 128
 
@@ -121,6 +127,23 @@ def give_streams_threads(aio: Any) -> None:
     aio.server = server
 
 
+def remember_parsed(dialect: Any) -> None:
+    """Let the `parse` of a Dialect class copy the trees of texts that it parsed just before."""
+    original = dialect.parse
+
+    @functools.lru_cache(_PARSED)
+    def parse(dialect: Any, sql: str, options: frozenset[tuple[str, Any]]) -> Any:
+        return original(dialect, sql, **dict(options))
+
+    def parse_or_copy(self: Any, sql: str, **options: Any) -> Any:
+        # dialects are equal whatever their settings
+        if self.settings or not all(isinstance(option, Hashable) for option in options.values()):
+            return original(self, sql, **options)
+        return [tree and tree.copy() for tree in parse(self, sql, frozenset(options.items()))]
+
+    dialect.parse = parse_or_copy
+
+
 def emulator_settings(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keyword arguments of bqemulator's `Settings`."""
     return {
@@ -154,11 +177,13 @@ def main(arguments: list[str]) -> int:
     from bqemulator.versioning.snapshots import (  # type: ignore[import-not-found]
         SnapshotManager,
     )
+    from sqlglot.dialects.dialect import Dialect
 
     install_spatial_extension()
     disable_automatic_snapshots(SnapshotManager)
     give_each_thread_a_cursor(DuckDBEngine)
     give_streams_threads(grpc.aio)
+    remember_parsed(Dialect)
     run_forever(Settings(**emulator_settings(options)))
     return 0
 

@@ -235,7 +235,10 @@ def test_data_tests_hold_after_incremental_runs(ends: Ends) -> None:
 
 def test_a_run_stops_before_what_another_run_built_meanwhile(ends: Ends) -> None:
     warehouse = ends.incremental
-    arguments = '{name: ohlcv_1m, sql: "where built_at > timestamp_micros(0)"}'
+    arguments = (
+        "{name: ohlcv_1m, last_built_at: 2026-01-01 00:00:01,"
+        ' sql: "where built_at > timestamp_micros(1767225600000000)"}'
+    )
     with pytest.raises(AssertionError, match="ohlcv_1m: another dbt run built it"):
         warehouse.dbt("run-operation", "stop_if_overtaken", "--args", arguments)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import importlib.util
 import io
 import itertools
 import json
@@ -544,6 +545,26 @@ def test_the_questions_of_the_gallery_have_answers(built: Built) -> None:
         assert answers[name], name
     if RECORDED_TRADES.exists():
         assert answers["candles_of_a_symbol.sql"][-1]["trades"] > 0
+
+
+def test_the_gallery_plots_each_candle(built: Built, tmp_path: Path) -> None:
+    """docs/gallery/plot_candles.py, asked as an analyst would."""
+    script = ROOT / "docs" / "gallery" / "plot_candles.py"
+    spec = importlib.util.spec_from_file_location("plot_candles", script)
+    assert spec is not None
+    assert spec.loader is not None
+    gallery = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(gallery)
+    client = built.warehouse.client
+    rows = gallery.candles(client, "QUIETUSDT", 2)
+    assert [row["opened_at"].hour for row in rows] == [0, 23], "the newest one first"
+    file = tmp_path / "candles.svg"
+    gallery.plot("QUIETUSDT", rows).save(file)
+    drawn = file.read_text("utf-8")
+    assert drawn.count('aria-roledescription="bar"') == 2 * len(rows), "a body and a volume each"
+    assert drawn.count(f'opacity="{gallery.PALE}"') == 3 * sum(not row["is_final"] for row in rows)
+    with pytest.raises(LookupError, match=r"btcusdt: marts.ohlcv_1h .* has no candle of it"):
+        gallery.candles(client, "btcusdt")
 
 
 def test_loading_everything_twice_changes_only_the_count_of_copies(built: Built) -> None:

@@ -13,6 +13,7 @@ from sandbox.bigquery.launcher import (
     give_streams_threads,
     isolate,
     parse_arguments,
+    remember_parsed,
     spatial_extension,
 )
 
@@ -93,6 +94,38 @@ def test_each_thread_but_the_loops_has_a_cursor() -> None:
     restarted = Engine(Connection("another"))
     names = in_a_thread(lambda: (engine.connection.name, restarted.connection.name))
     assert names == ("root's cursor", "another's cursor")
+
+
+def test_a_text_is_parsed_once_and_each_caller_has_its_own_tree() -> None:
+    parsed: list[str] = []
+
+    class Tree(list[str]):
+        def copy(self) -> "Tree":
+            return Tree(self)
+
+    class Dialect:
+        def __init__(self, **settings: str) -> None:
+            self.settings = settings
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Dialect)
+
+        def __hash__(self) -> int:
+            return 1
+
+        def parse(self, sql: str, **options: Any) -> list[Tree | None]:
+            parsed.append(sql)
+            return [Tree([sql, *map(str, options)]), None]
+
+    remember_parsed(Dialect)
+    first, again = Dialect().parse("select 1"), Dialect().parse("select 1")
+    assert first == again == [["select 1"], None]
+    assert first[0] is not again[0]
+    assert parsed == ["select 1"]
+    Dialect().parse("select 1", level="strict")
+    Dialect().parse("select 1", level=[])
+    Dialect(version="3").parse("select 1")
+    assert parsed == ["select 1"] * 4
 
 
 def test_a_server_has_a_thread_for_each_stream() -> None:

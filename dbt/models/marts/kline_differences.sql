@@ -63,10 +63,15 @@ compared as (
             as taker_buy_quote_volume_difference,
         kline.revisions,
         -- Ids from the trade before the candle to the trade after it that are no trade of ours;
-        -- without a later trade Binance's own last id shows that ours is the candle's last.
+        -- without a later trade Binance's own last id shows that ours is the candle's last. Where
+        -- Binance had no trade it repeats the last price: one that is not ours is of a trade that
+        -- we have not.
         coalesce(
             candle.next_trade_id,
-            if(kline.trades = 0, candle.previous_trade_id, kline.last_trade_id) + 1
+            case
+                when kline.trades > 0 then kline.last_trade_id
+                when kline.close = candle.close then candle.previous_trade_id
+            end + 1
         ) - candle.previous_trade_id - 1 - candle.trades as missing
     from candles as candle
     inner join klines as kline

@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Compiled modules are kept: everything here starts several processes of Python.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help setup demo test test-unit test-integration test-e2e check lock bench dbt up down status clean
+.PHONY: help setup demo test test-unit test-integration test-e2e check lock bench chaos dbt up down status deploy-dags clean
 
 ifneq (,$(wildcard .env))
 include .env
@@ -14,7 +14,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 PYTEST := $(RUN) -m pytest --durations=10
 # Importing Beam and its kin takes seconds: one of two processes does it.
-UNITS_WITH_BEAM := tests/beam_jobs tests/plugins tests/dags tests/docs tests/dbt
+UNITS_WITH_BEAM := tests/beam_jobs tests/plugins tests/dags tests/deploy tests/docs tests/dbt
 UNITS_WITHOUT := tests/collector tests/market_data tests/sandbox
 # Two processes; the tests of a file that talks to emulators stay together, e2e tests come last.
 IN_PARALLEL := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
@@ -64,6 +64,9 @@ lock: setup ## compile requirements.txt and requirements/*.txt from requirements
 bench: setup ## measure every stage
 	$(RUN) -m benchmarks $(ARGS)
 
+chaos: setup ## a campaign of seeded faults, each proven to lose nothing; SEEDS=20 ARGS="--kill job"
+	$(RUN) -m sandbox chaos --seeds $(or $(SEEDS),1) $(ARGS)
+
 dbt: setup ## run dbt against the running sandbox; ARGS="build --select marts"
 	cd dbt && eval "$$(cd .. && $(RUN) -m sandbox env)" && ../$(BIN)/dbt $(ARGS)
 
@@ -75,6 +78,9 @@ down: setup ## stop the sandbox
 
 status: setup ## show the sandbox's services
 	$(RUN) -m sandbox status
+
+deploy-dags: setup ## DAGs, plugins and dbt to a Composer environment; ENV=dev ARGS=--dry-run
+	$(RUN) -m deploy dags --env "$(ENV)" $(ARGS)
 
 clean: ## stop the sandbox and remove its data, caches and reports (the environments stay)
 	@if [ -x $(RUN) ]; then $(RUN) -m sandbox down; fi

@@ -27,6 +27,7 @@ KEYS: Final = {
     "kline": ("kline_interval", "opened_at", "event_at"),
     "bookTicker": ("update_id",),
     "exchangeInfo": ("received_at",),
+    "hole": ("channel", "first_missing_id"),
 }
 
 FoundTotals = Mapping[tuple[str, str], SymbolTotals]

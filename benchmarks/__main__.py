@@ -14,12 +14,38 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import compact, job, latency, marts, publish, receive, soak, verify
+from benchmarks import (
+    backfill,
+    compact,
+    holes,
+    job,
+    latency,
+    marts,
+    publish,
+    receive,
+    rotation,
+    soak,
+    verify,
+)
 from benchmarks.tools import sandbox
 
 Rows = list[dict[str, object]]
 # All run but soak, which has to be asked for.
-NAMES = ("receive", "publish", "job", "latency", "compact", "verify", "marts", "soak")
+NAMES = (
+    *(
+        "receive",
+        "rotation",
+        "holes",
+        "publish",
+        "job",
+        "latency",
+        "compact",
+        "verify",
+        "backfill",
+        "marts",
+        "soak",
+    ),
+)
 
 
 def _publish(trades: int) -> Rows:
@@ -38,11 +64,14 @@ def main() -> None:
     share = 10 if arguments.quick else 1
     stages: dict[str, Callable[[], Rows]] = {
         "receive": lambda: receive.measure(3_000_000 // share),
+        "holes": lambda: holes.measure(60 // share),
+        "rotation": lambda: rotation.measure(200 // share),
         "publish": lambda: _publish(2_000_000 // share),
         "job": lambda: job.measure(2_000_000 // share),
         "latency": lambda: latency.measure(arguments.seconds),
         "compact": lambda: compact.measure(3_000_000 // share),
         "verify": lambda: verify.measure(50_000_000 // share),
+        "backfill": lambda: backfill.measure(1_000_000 // share),
         "marts": lambda: marts.measure(5_000_000 // share),
         "soak": lambda: soak.measure(arguments.seconds),
     }

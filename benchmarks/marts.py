@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import resource
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -38,6 +39,7 @@ from sandbox.process import spawn, stop
 from sandbox.provision import provision_bigquery
 from sandbox.services import build_services
 from sandbox.settings import PROJECT, ROOT, Ports, Settings, platform_of, read_settings
+from sandbox.supervisor import Service
 from sandbox.warehouse import Warehouse
 
 _DAYS = 10
@@ -112,7 +114,7 @@ def run_history(days: int, trades_a_day: int) -> Iterator[Run]:
     late_news = int(news * _LATE_SHARE)
     start = _start(days)
     end = start + days * _DAY
-    with _bigquery() as service, contextlib.closing(StorageWriter(PROJECT)) as writer:
+    with bigquery() as service, contextlib.closing(StorageWriter(PROJECT)) as writer:
         for day in range(days):
             trades = market.trades(start + day * _DAY, _DAY, trades_a_day)
             candles.append(minutes(trades))
@@ -168,7 +170,7 @@ def _load(writer: StorageWriter, frames: Iterable[DecodedFrame]) -> None:
     )
 
 
-class _Service:
+class BigQuery:
     """A BigQuery, and dbt over it.
 
     Args:
@@ -238,30 +240,41 @@ def _seconds_by_model(results: Path) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _bigquery() -> Iterator[_Service]:
-    """Run a BigQuery with our tables, as the sandbox does, on free ports."""
+def bigquery(*others: str) -> Iterator[BigQuery]:
+    """Run a BigQuery with our tables, as the sandbox does, on free ports.
+
+    Args:
+        others: names of services that start before it.
+    """
     with tempfile.TemporaryDirectory() as home:
         settings = replace(read_settings(os.environ), home=Path(home), ports=Ports.free())
         os.environ.update(settings.client_environment)
-        services = build_services(settings, os.environ)
-        service = next(service for service in services if service.name == "bigquery")
-        log = settings.home / "logs" / "bigquery.log"
-        log.parent.mkdir()
-        with log.open("wb") as output:
-            process = spawn(
-                service.command,
-                run_id=_RUN,
-                environment=service.environment,
-                directory=ROOT,
-                output=output,
-            )
-        try:
-            deadline = time.monotonic() + _START_SECONDS
-            while service.probe and (reason := service.probe()):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{reason}\n{log.read_text('utf-8')[-4000:]}")
-                time.sleep(_SAMPLE_SECONDS)
+        (settings.home / "logs").mkdir()
+        services = {each.name: each for each in build_services(settings, os.environ)}
+        with contextlib.ExitStack() as stack:
+            for name in (*others, "bigquery"):
+                process = stack.enter_context(_running(services[name], settings))
             provision_bigquery(settings.bigquery_url)
-            yield _Service(settings, process.pid)
-        finally:
-            stop(process, service.grace_seconds)
+            yield BigQuery(settings, process.pid)
+
+
+@contextlib.contextmanager
+def _running(service: Service, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    log = settings.home / "logs" / f"{service.name}.log"
+    with log.open("wb") as output:
+        process = spawn(
+            service.command,
+            run_id=_RUN,
+            environment=service.environment,
+            directory=ROOT,
+            output=output,
+        )
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        while service.probe and (reason := service.probe()):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{reason}\n{log.read_text('utf-8')[-4000:]}")
+            time.sleep(_SAMPLE_SECONDS)
+        yield process
+    finally:
+        stop(process, service.grace_seconds)

@@ -1,5 +1,7 @@
 """Collector: websocket to spooled frame, on one core, for both transports.
 
+What looking for holes costs is the difference to the totals `untracked`: the same way without it.
+
 `python -m benchmarks.receive TRANSPORT MESSAGES TOTALS` is the measured process; `measure` starts
 it pinned to one core, beside a firehose pinned to another.
 """
@@ -14,6 +16,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -21,12 +24,14 @@ import uvloop
 
 from benchmarks.tools import firehose, run_json
 from collector.buffer import MessageBuffer
+from collector.continuity import Continuity
+from collector.intake import Intake
 from collector.outbox import Outbox
-from collector.protocol import Shard, subscribe_messages
 from collector.sealing import Sealer, warm_up
 from collector.settings import Settings
 from collector.spool import Spool, SpooledFrame
-from collector.transports import load_transport
+from collector.subscriptions import Subscriptions
+from collector.transports import Link, load_transport
 from market_data.memory import keep_freed_memory
 
 
@@ -51,21 +56,28 @@ async def _receive(url: str, transport: str, messages: int, totals: str) -> dict
     with tempfile.TemporaryDirectory() as folder:
         outbox = Outbox(Spool(Path(folder)), _Sink(), max_spool_bytes=settings.spool_max_bytes)
         outbox.start()
-        sealer = Sealer(market="spot", collector="bench", epoch=1, with_quantities=totals == "full")
+        market = "nowhere" if totals == "untracked" else "spot"
+        sealer = Sealer(market=market, collector="bench", epoch=1, with_quantities=totals == "full")
+        continuity = Continuity(market)
+        intake = Intake(
+            sealer,
+            continuity,
+            outbox,
+            run_id="bench/1",
+            frame_bytes=settings.frame_bytes,
+            heal_max_ids=settings.heal_max_ids,
+            grace=settings.heal_after_ms / 1000,
+        )
         first: list[float] = []
         done = asyncio.Event()
 
         def on_full(batch: list[bytes], times: list[int]) -> None:
             if not first:
                 first.append(time.perf_counter())
-            for frame in sealer.seal(batch, times).frames:
-                outbox.put(frame)
-                if frame.header.channel == "trade":
-                    received[0] += frame.header.lines
-            if received[0] >= messages:
+            intake.take("trade-0#1", batch, times, overlaps=False)
+            if intake.messages["trade"] >= messages:
                 done.set()
 
-        received = [0]
         buffer = MessageBuffer(
             on_full,
             max_messages=settings.frame_lines,
@@ -76,8 +88,7 @@ async def _receive(url: str, transport: str, messages: int, totals: str) -> dict
         link = await load_transport(transport).connect(f"{url}/stream", buffer.append)
         reading = asyncio.create_task(link.read())
         cpu = time.process_time()
-        for message in subscribe_messages(Shard("trade-0", streams).streams):
-            await link.send(message)
+        await subscribe(link, streams)
         await asyncio.wait_for(done.wait(), 300)
         while outbox.counts.spooled_lines < messages:  # noqa: ASYNC110 # it counts in a thread
             await asyncio.sleep(0.001)
@@ -86,13 +97,23 @@ async def _receive(url: str, transport: str, messages: int, totals: str) -> dict
         await link.close()
         await reading
         await asyncio.to_thread(outbox.stop, 30.0)
+    received = intake.messages["trade"]
+    assert (continuity.missing_ids, intake.dropped.total()) == (0, 0)
     return {
-        "messages": received[0],
+        "messages": received,
         "seconds": seconds,
-        "per_second": received[0] / seconds,
-        "cpu_us_per_message": cpu / received[0] * 1e6,
+        "per_second": received / seconds,
+        "cpu_us_per_message": cpu / received * 1e6,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+
+
+async def subscribe(link: Link, streams: Sequence[str]) -> None:
+    """Subscribe streams of an exchange that does not count messages."""
+    subscriptions = Subscriptions(reply_seconds=10.0)
+    subscriptions.want(streams)
+    while subscriptions.has_next:
+        await link.send(subscriptions.next_message(now=0.0))
 
 
 async def _receive_bare(url: str, transport: str, messages: int) -> dict[str, float]:
@@ -110,8 +131,7 @@ async def _receive_bare(url: str, transport: str, messages: int) -> dict[str, fl
     link = await load_transport(transport).connect(f"{url}/stream", on_message)
     reading = asyncio.create_task(link.read())
     cpu = time.process_time()
-    for message in subscribe_messages(streams):
-        await link.send(message)
+    await subscribe(link, streams)
     await asyncio.wait_for(done.wait(), 300)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     await link.close()
@@ -130,8 +150,10 @@ def measure(messages: int) -> list[dict[str, object]]:
     rows = []
     for transport, totals, count in (
         ("websockets", "bare", messages // 3),
+        ("websockets", "untracked", messages // 3),
         ("websockets", "ids", messages // 3),
         ("picows", "bare", messages),
+        ("picows", "untracked", messages),
         ("picows", "ids", messages),
         ("picows", "full", messages // 3),
     ):

@@ -50,16 +50,21 @@ def firehose(messages: int, *, core: int) -> Iterator[tuple[str, list[str]]]:
     Yields:
         Its websocket address and the streams to subscribe.
     """
-    arguments = ["-m", "sandbox.exchange", "--port", "0", "--firehose", str(messages)]
-    process = subprocess.Popen(pinned(arguments, core), stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        url = line.rsplit(" ", 1)[-1].strip()
+    with exchange("--firehose", str(messages), core=core) as url:
         with urllib.request.urlopen(f"{url}/sim/status", timeout=30) as answer:  # noqa: S310 # our own
             status = json.load(answer)
         streams = [f"{symbol.lower()}@trade" for symbol in status["symbols"]]
         yield url.replace("http://", "ws://"), streams
+
+
+@contextlib.contextmanager
+def exchange(*arguments: str, core: int) -> Iterator[str]:
+    """Run a simulated exchange on one core and yield its address."""
+    command = pinned(["-m", "sandbox.exchange", "--port", "0", *arguments], core)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().rsplit(" ", 1)[-1].strip()
     finally:
         process.terminate()
         process.wait(30)

@@ -1,165 +1,160 @@
-"""One connection: connect, subscribe, read, and do it again when it ends.
+"""One connection, from its opening to its end: subscribe, read, and tell when something is wrong.
 
-Seam for make-before-break: a connection knows nothing of the others; a second one with the same
-shard may run beside it, repeats are removed by id.
+A connection knows nothing of the others. `collector.lane` decides when one is replaced.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from collector.backoff import backoff
 from collector.buffer import MessageBuffer
-from collector.protocol import (
-    SECONDS_BETWEEN_MESSAGES,
-    AttemptLimiter,
-    Shard,
-    subscribe_messages,
-)
-from collector.transports import ConnectError, Link, Transport
+from collector.protocol import SECONDS_BETWEEN_MESSAGES, is_server_shutdown
+from collector.subscriptions import Complaint, Subscriptions
+from collector.transports import Link, Transport
 
 log = logging.getLogger(__name__)
 
-# A connection that lived so long was a success: the next back-off starts anew.
-_STABLE_SECONDS = 30.0
+# The exchange answers in milliseconds; what takes this long will not be answered.
+REPLY_SECONDS: Final = 10.0
 
 
-@dataclass(slots=True)
-class ConnectionState:
-    """What a connection is doing, for /healthz and metrics."""
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to connect, with what, and what to expect there.
 
-    is_open: bool = False
-    connects: int = 0
-    failures: int = 0
-    last_end: str = ""
+    Attributes:
+        url: address of the combined streams, ending in /stream.
+        transport: the websocket client.
+        silence_seconds: a connection that delivers nothing for so long has something wrong.
+        frame_seconds: how long a buffer may keep a message; replies come through it too.
+    """
+
+    url: str
+    transport: Transport
+    silence_seconds: float
+    frame_seconds: float
 
 
 class Connection:
-    """Keeps one shard's connection alive until it is cancelled.
+    """A connection; `run` is its whole life.
 
     Args:
-        shard: the streams to subscribe.
-        url: address of the combined streams, ending in /stream.
-        transport: the websocket client.
-        limiter: shared by all connections of an address.
+        name: for the log.
+        endpoint: where to connect.
+        streams: what to subscribe.
         new_buffer: makes the buffer that the messages go to.
-        silence_seconds: a connection that delivers nothing for so long is made anew.
+        overlaps: tells whether another connection carries the same streams.
+        on_news: called when it is open, and after each control message.
+
+    Attributes:
+        name: for the log.
+        subscriptions: what it was asked to carry, and what was acknowledged.
+        opened_at: the loop's time at which it was opened; None before.
+        is_open: True from then to its end.
+        task: what runs it; set by its owner.
     """
+
+    task: asyncio.Task[str]
 
     def __init__(
         self,
-        shard: Shard,
-        url: str,
+        name: str,
+        endpoint: Endpoint,
+        streams: Collection[str],
         *,
-        transport: Transport,
-        limiter: AttemptLimiter,
-        new_buffer: Callable[[], MessageBuffer],
-        silence_seconds: float,
+        new_buffer: Callable[[Connection], MessageBuffer],
+        overlaps: Callable[[], bool],
+        on_news: Callable[[], None],
     ) -> None:
-        self.shard = shard
-        self.state = ConnectionState()
-        self._url = url
-        self._transport = transport
-        self._limiter = limiter
+        self.name = name
+        self.subscriptions = Subscriptions(REPLY_SECONDS + endpoint.frame_seconds)
+        self.subscriptions.want(streams)
+        self.opened_at: float | None = None
+        self.is_open = False
+        self._endpoint = endpoint
         self._new_buffer = new_buffer
-        self._silence_seconds = silence_seconds
-        self._link: Link | None = None
-        self._is_paused = False
-        self._resumed_at = 0.0
+        self._overlaps = overlaps
+        self._on_news = on_news
+        self._loop = asyncio.get_running_loop()
+        self._buffer: MessageBuffer | None = None
+        self._asked = asyncio.Event()
+        self._asked.set()
+        self._is_shutting_down = False
 
-    async def run(self) -> None:
-        """Connect and read for ever."""
-        loop = asyncio.get_running_loop()
-        waits = backoff(random.SystemRandom())
-        while True:
-            await asyncio.sleep(self._limiter.reserve(loop.time()))
-            started = loop.time()
-            try:
-                end = await self._live()
-            except ConnectError as error:
-                self.state.failures += 1
-                end = str(error)
-            self.state.last_end = end
-            if loop.time() - started > _STABLE_SECONDS:
-                waits = backoff(random.SystemRandom())
-            wait = next(waits)
-            log.warning("connection %s ended: %s; next in %.1f s", self.shard.name, end, wait)
-            await asyncio.sleep(wait)
+    @property
+    def overlaps(self) -> bool:
+        """Whether another connection carries the same streams, or did so a moment ago.
 
-    def pause(self) -> None:
-        """Hold the exchange back; used when the spool is full."""
-        self._is_paused = True
-        if self._link is not None:
-            self._link.pause()
+        Only then may a message come twice, and ids come out of order between the two.
+        """
+        return self._overlaps()
 
-    def resume(self) -> None:
-        """Read again; what was silent because of us gets its time anew."""
-        self._is_paused = False
-        self._resumed_at = asyncio.get_running_loop().time()
-        if self._link is not None:
-            self._link.resume()
+    async def run(self) -> str:
+        """Open, subscribe and read until the exchange ends it; returns how it ended.
 
-    async def reconnect(self, why: str) -> None:
-        """End the connection; `run` makes a new one."""
-        log.info("connection %s is made anew: %s", self.shard.name, why)
-        if self._link is not None:
-            await self._link.close()
+        Cancelling closes it. What its buffer holds is handed over in any case.
 
-    async def _live(self) -> str:
-        """Live through one connection and return how it ended."""
-        buffer = self._new_buffer()
-        link = await self._transport.connect(self._url, buffer.append)
-        self._link = link
-        self.state.is_open = True
-        self.state.connects += 1
-        log.info("connection %s is open", self.shard.name)
-        reading = asyncio.create_task(link.read(), name=f"read {self.shard.name}")
-        caring = asyncio.create_task(self._care(link, buffer), name=f"care {self.shard.name}")
+        Raises:
+            ConnectError: it can't be opened.
+        """
+        buffer = self._buffer = self._new_buffer(self)
+        link = await self._endpoint.transport.connect(self._endpoint.url, buffer.append)
+        self.is_open = True
+        self.opened_at = self._loop.time()
+        self._on_news()
+        reading = asyncio.create_task(link.read(), name=f"read {self.name}")
+        asking = asyncio.create_task(self._ask(link), name=f"ask {self.name}")
         try:
-            done, _ = await asyncio.wait((reading, caring), return_when=asyncio.FIRST_COMPLETED)
-            if reading in done:
-                closed = reading.result()
-                return f"code {closed.code} {closed.reason}".strip()
-            return caring.result()
+            await asyncio.wait((reading, asking), return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                asking.result()  # it has no end but a mistake of ours
+            closed = reading.result()
+            return f"code {closed.code} {closed.reason}".strip()
         finally:
-            self.state.is_open = False
-            self._link = None
-            caring.cancel()
-            await link.close()
-            await asyncio.gather(reading, caring, return_exceptions=True)
-            buffer.flush()
+            asking.cancel()
+            try:
+                await link.close()
+                await asyncio.gather(reading, asking, return_exceptions=True)
+            finally:
+                reading.cancel()
+                buffer.flush()
+                self.is_open = False
 
-    async def _care(self, link: Link, buffer: MessageBuffer) -> str:
-        """Subscribe, then watch for silence; returns when the connection should end."""
-        if self._is_paused:
-            link.pause()
-        for message in subscribe_messages(self.shard.streams):
-            await link.send(message)
-            await asyncio.sleep(SECONDS_BETWEEN_MESSAGES)
-        loop = asyncio.get_running_loop()
+    def want(self, streams: Collection[str]) -> None:
+        """Subscribe and unsubscribe what it takes to carry exactly these streams."""
+        self.subscriptions.want(streams)
+        self._asked.set()
+
+    def on_control(self, control: dict[str, Any]) -> Complaint | None:
+        """Act on a control message; returns what the exchange complains of."""
+        complaint = None
+        if is_server_shutdown(control):
+            self._is_shutting_down = True
+        else:
+            complaint = self.subscriptions.take_reply(control)
+            self._asked.set()
+        self._on_news()
+        return complaint
+
+    def trouble(self) -> str | None:
+        """Return why the connection should be replaced, None while all is well."""
+        now = self._loop.time()
+        if self._is_shutting_down:
+            return "serverShutdown"
+        silence = self._endpoint.silence_seconds
+        if self._buffer is not None and now - self._buffer.last_received >= silence:
+            return f"silent for {silence:g} s"
+        return self.subscriptions.overdue(now)
+
+    async def _ask(self, link: Link) -> None:
+        """Send what there is to ask, within the exchange's limit of messages."""
         while True:
-            due = max(buffer.last_received, self._resumed_at) + self._silence_seconds
-            if due <= loop.time() and not self._is_paused:
-                return f"silent for {self._silence_seconds} s"
-            await asyncio.sleep(max(due - loop.time(), 1.0))
-
-
-def control_problem(control: dict[str, Any]) -> str | None:
-    """Return the exchange's complaint in a control message, None when it has none.
-
-    Source: binance-protocol, section 1 (error frames).
-    """
-    if "code" in control and "msg" in control:
-        return f"{control['code']}: {control['msg']}"
-    return None
-
-
-def is_server_shutdown(control: dict[str, Any]) -> bool:
-    """Tell whether the server announces its end, in the raw or the combined form."""
-    data = control.get("data", control)
-    return isinstance(data, dict) and data.get("e") == "serverShutdown"
+            await self._asked.wait()
+            self._asked.clear()
+            while self.subscriptions.has_next:
+                await link.send(self.subscriptions.next_message(self._loop.time()))
+                await asyncio.sleep(SECONDS_BETWEEN_MESSAGES)

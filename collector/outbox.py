@@ -26,8 +26,10 @@ from collector.spool import Spool, SpooledFrame, SpoolError
 
 log = logging.getLogger(__name__)
 
-# Frames waiting for the disk: 256 of at most 1 MB. Beyond, the gate closes and reading pauses.
-MAX_WAITING: Final = 256
+# Bytes of frames waiting for the disk: some seconds of a full market. Beyond, it is full.
+MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
+# It has room again below this part of the limits, so that it is not full and not full in turns.
+_ROOM: Final = 0.75
 # Frames handed to the publisher and not acknowledged; the rest wait on disk.
 MAX_IN_FLIGHT: Final = 512
 _READ_AT_ONCE: Final = 64
@@ -89,8 +91,13 @@ class Outbox:
 
     @property
     def is_full(self) -> bool:
-        """True when reading should pause until the disk or Pub/Sub has caught up."""
-        return len(self._arrived) >= MAX_WAITING or self._spool.bytes >= self._max_spool_bytes
+        """True when nothing more can be kept until the disk or Pub/Sub has caught up."""
+        return self._filling >= 1
+
+    @property
+    def has_room(self) -> bool:
+        """True when so much has gone that what comes can be kept for a while."""
+        return self._filling < _ROOM
 
     @property
     def pending_frames(self) -> int:
@@ -115,9 +122,9 @@ class Outbox:
         """Start the thread."""
         self._thread.start()
 
-    def put(self, frame: SealedFrame) -> None:
-        """Take a frame; returns at once."""
-        self._arrived.append(frame)
+    def put(self, *frames: SealedFrame) -> None:
+        """Take frames that become durable together; returns at once."""
+        self._arrived.extend(frames)  # one step for the other thread, which takes all there are
         self._wake.put(None)
 
     def stop(self, seconds: float) -> bool:
@@ -130,6 +137,12 @@ class Outbox:
         self._wake.put(None)
         self._thread.join(seconds + 10)
         return self.pending_frames == 0
+
+    @property
+    def _filling(self) -> float:
+        """How full it is, by whatever is fuller; 1 is full."""
+        waiting = sum(len(frame.data) for frame in list(self._arrived))
+        return max(waiting / MAX_WAITING_BYTES, self._spool.bytes / self._max_spool_bytes)
 
     def _run(self) -> None:
         try:

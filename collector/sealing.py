@@ -5,7 +5,8 @@ one channel, and the stream and id of each; their receive times are spliced in f
 is compressed. Anything else (control replies, several channels, garbage) is sorted message
 by message, so nothing is dropped and nothing stops.
 
-Seam for hole detection: a sealed frame's header has the run of ids of each symbol.
+A sealed frame tells the ids in it: its header has the run of each symbol, its pieces the ranges of
+the symbols whose ids are not one run.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from collector.runs import ENVELOPE, scan_runs
+from collector.protocol import CONSECUTIVE_IDS
+from collector.runs import ENVELOPE, Pieces, Runs, pieces_of, scan_runs
 from collector.splicing import Times, join_messages, stamp
 from market_data.batches import decode_batch
 from market_data.channels import CONTROL, channel_of, symbol_of
@@ -49,10 +51,20 @@ _MAX_KNOWN_STREAMS: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class SealedFrame:
-    """A frame ready for the spool: its header and its encoded bytes."""
+    """A frame ready for the spool.
+
+    Attributes:
+        header: its header.
+        data: its encoded bytes.
+        pieces: ranges of ids by symbol, where they are not one run.
+        open_holes: what is to be kept of symbols whose holes the frame has changed, by
+            `collector.continuity`; durable together with the frame.
+    """
 
     header: FrameHeader
     data: bytes
+    pieces: Pieces = field(default_factory=dict)
+    open_holes: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -63,11 +75,13 @@ class Sealed:
         frames: the frames, in order of sequence.
         messages: number of messages by channel.
         controls: the parsed control messages, for the connection to act on.
+        is_kept: False when the frames are only counted: they have neither number nor data.
     """
 
     frames: list[SealedFrame] = field(default_factory=list)
     messages: dict[str, int] = field(default_factory=dict)
     controls: list[dict[str, Any]] = field(default_factory=list)
+    is_kept: bool = True
 
 
 class _Unusual(Exception):
@@ -89,22 +103,27 @@ class Sealer:
         self._epoch = epoch
         self._with_quantities = with_quantities
         self._origin = Origin(market, "stream", collector, "", datetime.fromtimestamp(0, UTC))
+        self._consecutive = CONSECUTIVE_IDS.get(market, frozenset())
         self._streams: dict[str, tuple[str, str]] = {}
 
-    def seal(self, messages: Sequence[bytes], times_ns: Sequence[int]) -> Sealed:
+    def seal(
+        self, messages: Sequence[bytes], times_ns: Sequence[int], *, is_kept: bool = True
+    ) -> Sealed:
         """Seal messages that arrived on one connection.
 
         Args:
             messages: the messages, in order of arrival.
             times_ns: receive time of each, ns since 1970.
+            is_kept: False to only count what is going to be dropped.
         """
-        if not messages:
-            return Sealed()
-        times = np.array(times_ns, np.int64) // 1000
-        try:
-            return self._seal_uniform(messages, times)
-        except _Unusual:
-            return self._seal_sorted(messages, times)
+        sealed = Sealed(is_kept=is_kept)
+        if messages:
+            times = np.array(times_ns, np.int64) // 1000
+            try:
+                self._seal_uniform(sealed, messages, times)
+            except _Unusual:
+                self._seal_sorted(sealed, messages, times)
+        return sealed
 
     def seal_lines(
         self, channel: str, lines: Sequence[bytes], time: int, *, source: str, max_bytes: int
@@ -124,18 +143,16 @@ class Sealer:
             self._emit(sealed, channel, join_lines(part), times, None, source)
         return sealed
 
-    def _seal_uniform(self, messages: Sequence[bytes], times: Times) -> Sealed:
+    def _seal_uniform(self, sealed: Sealed, messages: Sequence[bytes], times: Times) -> None:
         channel = self._known(_stream_of(messages[0]))[0]
         if channel == _NOTICE:
             raise _Unusual  # the service acts on it
         body = join_messages(messages)
-        totals = self._check(messages, body, channel)
-        sealed = Sealed(messages={channel: len(messages)})
-        self._emit(sealed, channel, stamp(body, times), times, totals)
-        return sealed
+        runs = self._check(messages, body, channel)
+        sealed.messages[channel] = len(messages)
+        self._emit(sealed, channel, stamp(body, times), times, runs)
 
-    def _seal_sorted(self, messages: Sequence[bytes], times: Times) -> Sealed:
-        sealed = Sealed()
+    def _seal_sorted(self, sealed: Sealed, messages: Sequence[bytes], times: Times) -> None:
         sorted_lines: dict[str, tuple[list[bytes], list[int]]] = {}
         for message, time in zip(messages, times.tolist(), strict=True):
             channel, line, control = _sort(message, time)
@@ -147,7 +164,6 @@ class Sealer:
         for channel, (lines, line_times) in sorted_lines.items():
             sealed.messages[channel] = len(lines)
             self._emit(sealed, channel, b"".join(lines), np.array(line_times), None)
-        return sealed
 
     def _emit(
         self,
@@ -155,11 +171,12 @@ class Sealer:
         channel: str,
         body: bytes,
         times: Times,
-        totals: dict[str, HeaderTotals] | None,
+        runs: Runs | None,
         source: str = "stream",
     ) -> None:
         """Add the lines as one frame, or as two halves when they are too much for one message."""
         sequence = self.sequence + 1
+        counted = self._count_decoded(body, channel) if runs is None else runs
         header = FrameHeader(
             frame_id=frame_id(self._origin.collector, self._epoch, sequence),
             market=self._origin.market,
@@ -171,8 +188,11 @@ class Sealer:
             lines=len(times),
             opened_at=int(times[0]),
             closed_at=int(times[-1]),
-            symbols=self._count_decoded(body, channel) if totals is None else totals,
+            symbols=counted.totals,
         )
+        if not sealed.is_kept:
+            sealed.frames.append(SealedFrame(header, b"", counted.pieces))
+            return
         data = encode_frame(Frame(header, body))
         if len(data) > TARGET_MESSAGE_BYTES and len(times) > 1:
             half, lines = len(times) // 2, split_lines(body)
@@ -180,25 +200,25 @@ class Sealer:
             self._emit(sealed, channel, join_lines(lines[half:]), times[half:], None, source)
             return
         self.sequence = sequence
-        sealed.frames.append(SealedFrame(header, data))
+        sealed.frames.append(SealedFrame(header, data, counted.pieces))
 
-    def _check(
-        self, messages: Sequence[bytes], body: bytearray, channel: str
-    ) -> dict[str, HeaderTotals] | None:
+    def _check(self, messages: Sequence[bytes], body: bytearray, channel: str) -> Runs | None:
         """Make sure that each message is of `channel`, and count their ids where that is cheap.
 
         Raises:
             _Unusual: a message is not, or has a newline in it.
         """
-        runs = scan_runs(body, _ID_KEYS[channel]) if channel in _ID_KEYS else None
+        runs = None
+        if channel in _ID_KEYS:
+            runs = scan_runs(body, _ID_KEYS[channel], with_pieces=channel in self._consecutive)
         if runs is None:
             if {message[: len(ENVELOPE)] for message in messages} != {ENVELOPE}:
                 raise _Unusual
             streams = list({_stream_of(message) for message in messages})
             lines = count_bytes(body, b"\n")
         else:
-            streams = list(runs)
-            lines = sum(run.count for run in runs.values())
+            streams = list(runs.totals)
+            lines = sum(run.count for run in runs.totals.values())
         if lines != len(messages):
             raise _Unusual
         known = [self._known(stream) for stream in streams]
@@ -206,17 +226,21 @@ class Sealer:
             raise _Unusual
         if runs is None or (self._with_quantities and channel == "trade"):
             return None
-        return {symbol: totals for (_, symbol), totals in zip(known, runs.values(), strict=True)}
+        symbols = {stream: symbol for stream, (_, symbol) in zip(streams, known, strict=True)}
+        return Runs(
+            {symbols[stream]: totals for stream, totals in runs.totals.items()},
+            {symbols[stream]: pieces for stream, pieces in runs.pieces.items()},
+        )
 
-    def _count_decoded(self, body: bytes, channel: str) -> dict[str, HeaderTotals]:
+    def _count_decoded(self, body: bytes, channel: str) -> Runs:
         """Count the lines that decode; the others become rejections downstream."""
         layout = LAYOUTS.get(channel)
         if layout is None or not layout.id_column:
-            return {}
+            return Runs()
         rows = decode_batch(body, channel, self._origin).rows
-        if rows is None:
-            return {}
-        return {
+        if rows is None or not rows.num_rows:
+            return Runs()
+        totals = {
             row.symbol: HeaderTotals(
                 row.first_id,
                 row.last_id,
@@ -227,6 +251,12 @@ class Sealer:
             )
             for row in totals_by_symbol(rows, layout)
         }
+        if channel not in self._consecutive:
+            return Runs(totals)
+        symbols = rows.column("symbol").dictionary_encode()
+        groups = symbols.indices.to_numpy().astype(np.int64)
+        ids = rows.column(layout.id_column).to_numpy()
+        return Runs(totals, pieces_of(symbols.dictionary.to_pylist(), groups, ids))
 
     def _known(self, stream: str) -> tuple[str, str]:
         """Return channel and symbol of a stream name, remembered."""

@@ -27,36 +27,43 @@ class SelectionError(ValueError):
 def select_symbols(
     entries: Iterable[bytes], symbols: tuple[str, ...], quote_assets: tuple[str, ...]
 ) -> list[str]:
-    """Return the symbols to collect, in exchangeInfo's order.
+    """Return the TRADING symbols to collect, in exchangeInfo's order.
 
     Args:
         entries: the symbols' entries of exchangeInfo; those that can't be read are left out.
-        symbols: the list to collect; empty for all TRADING symbols of `quote_assets`.
+        symbols: the list to choose from; empty for all symbols of `quote_assets`.
         quote_assets: quote assets; ("*",) for all.
 
     Raises:
-        SelectionError: a listed symbol is unknown to the exchange, or nothing is TRADING.
+        SelectionError: the exchange knows none of `symbols`, or nothing is TRADING.
     """
-    known = {entry.symbol: entry for entry in _readable(entries)}
+    known = list(_readable(entries))
     if symbols:
-        unknown = [symbol for symbol in symbols if symbol not in known]
-        if unknown:
+        chosen = [entry for entry in known if entry.symbol in set(symbols)]
+        if not chosen:
             raise SelectionError(
-                f"BINANCE_SYMBOLS: the exchange has no symbol {', '.join(unknown)};"
+                f"BINANCE_SYMBOLS: the exchange has no symbol {', '.join(symbols)};"
                 " look it up in /api/v3/exchangeInfo"
             )
-        return [symbol for symbol in known if symbol in set(symbols)]
-    chosen = [
-        symbol
-        for symbol, entry in known.items()
-        if entry.status == "TRADING" and ("*" in quote_assets or entry.quote_asset in quote_assets)
-    ]
-    if not chosen:
+        return _trading(chosen)
+    quoted = [entry for entry in known if "*" in quote_assets or entry.quote_asset in quote_assets]
+    trading = _trading(quoted)
+    if not trading:
         raise SelectionError(
             f"BINANCE_QUOTE_ASSETS: no TRADING symbol is quoted in {', '.join(quote_assets)};"
             " write for example USDT"
         )
-    return chosen
+    return trading
+
+
+def unknown_symbols(entries: Iterable[bytes], symbols: tuple[str, ...]) -> list[str]:
+    """Return those of `symbols` that exchangeInfo does not list."""
+    known = {entry.symbol for entry in _readable(entries)}
+    return [symbol for symbol in symbols if symbol not in known]
+
+
+def _trading(entries: Iterable[_Entry]) -> list[str]:
+    return [entry.symbol for entry in entries if entry.status == "TRADING"]
 
 
 def _readable(entries: Iterable[bytes]) -> Iterator[_Entry]:

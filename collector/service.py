@@ -9,32 +9,34 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
 import gc
 import logging
 import time
 from typing import Any, Final
 
 from collector import http
-from collector.buffer import MessageBuffer
-from collector.connection import Connection, control_problem, is_server_shutdown
+from collector.budget import Budget
+from collector.connection import Connection
+from collector.continuity import Continuity
 from collector.exchange_info import SymbolNews
+from collector.fleet import Fleet
+from collector.healer import Healer
+from collector.intake import Intake
 from collector.ledger import Position
 from collector.metrics import CollectorMetrics, new_registry
 from collector.outbox import Outbox, Publisher
-from collector.protocol import AttemptLimiter, plan_shards
-from collector.rest import ExchangeError, fetch_exchange_info
-from collector.sealing import Sealed, Sealer, warm_up
-from collector.selection import select_symbols
+from collector.rest import Rest, fetch_exchange_info
+from collector.sealing import Sealer, warm_up
 from collector.settings import Settings
 from collector.spool import Spool
-from collector.transports import load_transport
 from market_data.channels import EXCHANGE_INFO
 
 log = logging.getLogger(__name__)
 
-# How often a full spool is looked at again.
-_GATE_SECONDS: Final = 0.1
+# How often a full spool is looked at again when no message comes.
+_GATE_SECONDS: Final = 1.0
+# Open holes that /healthz names; it counts all of them.
+_SHOWN_HOLES: Final = 20
 
 
 class Service:
@@ -56,12 +58,25 @@ class Service:
             epoch=self._epoch,
             with_quantities=settings.control_totals == "full",
         )
-        self._symbol_news = SymbolNews()
-        self._connections: list[Connection] = []
-        self._metrics = CollectorMetrics(
-            self._outbox, lambda: [(c.shard.name, c.state) for c in self._connections]
+        self._continuity = Continuity(
+            settings.market, self._spool.ledger.positions(), self._spool.holes()
         )
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._intake = Intake(
+            self._sealer,
+            self._continuity,
+            self._outbox,
+            run_id=f"{settings.collector_id}/{self._epoch}",
+            frame_bytes=settings.frame_bytes,
+            heal_max_ids=settings.heal_max_ids,
+            grace=settings.heal_after_ms / 1000,
+        )
+        self._budget = Budget()
+        self._symbol_news = SymbolNews()
+        self._fleet = Fleet(settings, ask_symbols=self._ask_symbols, on_full=self._on_full)
+        self._metrics = CollectorMetrics(
+            self._outbox, self._fleet.states, self._intake, self._continuity, self._budget
+        )
+        self._is_started = False
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Collect until `stop` is set, then drain.
@@ -98,7 +113,7 @@ class Service:
         return is_drained
 
     async def _collect(self, stop: asyncio.Event) -> None:
-        collecting = asyncio.create_task(self._connect_all(), name="connections")
+        collecting = asyncio.create_task(self._run_fleet(), name="connections")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             await asyncio.wait((collecting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -109,114 +124,59 @@ class Service:
             stopping.cancel()
             await asyncio.gather(collecting, stopping, return_exceptions=True)
 
-    async def _connect_all(self) -> None:
-        settings = self._settings
-        entries = await self._ask_symbols()
-        symbols = select_symbols(entries, settings.symbols, settings.quote_assets)
-        shards = plan_shards(symbols, settings.channels, settings.streams_per_connection)
-        log.info("%d symbols on %d connections", len(symbols), len(shards))
-        limiter = AttemptLimiter()
-        transport = load_transport(settings.transport)
-        self._connections = [
-            Connection(
-                shard,
-                f"{settings.ws_url}/stream",
-                transport=transport,
-                limiter=limiter,
-                new_buffer=functools.partial(self._new_buffer, shard.name),
-                silence_seconds=settings.silence_seconds,
-            )
-            for shard in shards
-        ]
+    async def _run_fleet(self) -> None:
+        await self._fleet.choose()
         async with asyncio.TaskGroup() as group:
-            for connection in self._connections:
-                group.create_task(connection.run(), name=connection.shard.name)
+            group.create_task(self._fleet.run(), name="fleet")
+            group.create_task(self._heal(), name="healer")
             group.create_task(self._keep_gate(), name="gate")
-            group.create_task(self._follow_symbols(), name="symbols")
+
+    async def _heal(self) -> None:
+        grace = self._settings.heal_after_ms / 1000
+        async with Rest(self._settings.rest_url, self._budget) as rest:
+            await Healer(self._continuity, rest, self._intake, grace=grace).run()
 
     async def _ask_symbols(self) -> list[bytes]:
         """Ask for exchangeInfo, publish what is new in it, and return its entries."""
-        entries = await fetch_exchange_info(self._settings.rest_url, asyncio.sleep)
+        entries = await fetch_exchange_info(
+            self._settings.rest_url, asyncio.sleep, budget=self._budget
+        )
         now = time.time_ns() // 1000
         lines = self._symbol_news.lines(entries, now)
-        sealed = self._sealer.seal_lines(
-            EXCHANGE_INFO, lines, now, source="rest", max_bytes=self._settings.frame_bytes
-        )
-        self._put(sealed)
+        self._intake.take_lines(EXCHANGE_INFO, lines, now)
         log.info("exchangeInfo lists %d symbols; %d entries are news", len(entries), len(lines))
         return entries
 
-    async def _follow_symbols(self) -> None:
-        """Ask for exchangeInfo again and again; what was told of symbols must not end the rest."""
-        while True:
-            await asyncio.sleep(self._settings.exchange_info_seconds)
-            try:
-                await self._ask_symbols()
-            except ExchangeError as error:
-                log.error("symbols stay as they were last told: %s", error)
-
-    def _new_buffer(self, name: str) -> MessageBuffer:
-        return MessageBuffer(
-            functools.partial(self._on_full, name),
-            max_messages=self._settings.frame_lines,
-            max_bytes=self._settings.frame_bytes,
-            max_age=self._settings.frame_age_ms / 1000,
+    def _on_full(self, connection: Connection, messages: list[bytes], times_ns: list[int]) -> None:
+        """Take a buffer of a connection and act on the control messages in it."""
+        controls = self._intake.take(
+            connection.name, messages, times_ns, overlaps=connection.overlaps
         )
-
-    def _on_full(self, name: str, messages: list[bytes], times_ns: list[int]) -> None:
-        """Seal a buffer of the connection `name` and put its frames into the outbox."""
-        sealed = self._sealer.seal(messages, times_ns)
-        self._put(sealed)
-        for control in sealed.controls:
-            self._on_control(name, control)
-        if self._outbox.is_full:
-            self._pause()
-
-    def _put(self, sealed: Sealed) -> None:
-        for frame in sealed.frames:
-            self._outbox.put(frame)
-        self._metrics.messages.update(sealed.messages)
-
-    def _on_control(self, name: str, control: dict[str, Any]) -> None:
-        problem = control_problem(control)
-        if problem is not None:
-            self._metrics.control_errors += 1
-            log.error("the exchange answered %s", problem)
-        elif is_server_shutdown(control):
-            # Every connection gets the notice: each follows its own, and once.
-            for connection in self._connections:
-                if connection.shard.name == name:
-                    task = asyncio.create_task(connection.reconnect("serverShutdown"))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
-
-    def _pause(self) -> None:
-        if not self._metrics.is_paused:
-            self._metrics.is_paused = True
-            log.warning("reading pauses: the spool is full or the disk is behind")
-            for connection in self._connections:
-                connection.pause()
+        for control in controls:
+            self._metrics.control_errors += self._fleet.on_control(connection, control)
 
     async def _keep_gate(self) -> None:
-        """Let the connections read again when the outbox has room."""
+        """Notice that the outbox has room again."""
         while True:
             await asyncio.sleep(_GATE_SECONDS)
-            if self._metrics.is_paused and not self._outbox.is_full:
-                self._metrics.is_paused = False
-                log.info("reading goes on")
-                for connection in self._connections:
-                    connection.resume()
+            self._intake.look()
 
     def _health(self) -> dict[str, Any]:
         """Return the body of /healthz.
 
-        `starting` until every connection has been open once; `failing` when none is open or the
-        spool can't be written; otherwise `ok`.
+        `starting` until every connection of the start has been open once; `failing` when none is
+        open, the spool can't be written, or messages are dropped; otherwise `ok`.
         """
-        states = [(connection.shard.name, connection.state) for connection in self._connections]
-        if not states or not all(state.connects for _, state in states):
+        states = self._fleet.states()
+        if states and all(state.connects for _, state in states):
+            self._is_started = True
+        if not self._is_started:
             status = "starting"
-        elif not any(state.is_open for _, state in states) or not self._outbox.is_alive:
+        elif (
+            not any(state.is_open for _, state in states)
+            or not self._outbox.is_alive
+            or self._intake.is_dropping
+        ):
             status = "failing"
         else:
             status = "ok"
@@ -224,9 +184,33 @@ class Service:
             "status": status,
             "collector": self._settings.collector_id,
             "epoch": self._epoch,
-            "is_paused": self._metrics.is_paused,
+            "is_dropping": self._intake.is_dropping,
             "pending_frames": self._outbox.pending_frames,
+            "symbols": len(self._fleet.symbols),
+            "unknown_symbols": self._fleet.unknown_symbols,
             "connections": {name: dataclasses.asdict(state) for name, state in states},
+            "holes": self._holes(),
+        }
+
+    def _holes(self) -> dict[str, Any]:
+        """Return what is missing now: how much, and the first few holes."""
+        holes = list(self._continuity.holes())
+        return {
+            "open": len(holes),
+            "missing_ids": self._continuity.missing_ids,
+            "rest_paused_until": self._budget.paused_until or None,
+            "first": [
+                {
+                    "channel": hole.channel,
+                    "symbol": hole.symbol,
+                    "first_id": hole.first_id,
+                    "last_id": hole.last_id,
+                    "missing": hole.size,
+                    "cause": hole.cause,
+                    "found_at": hole.found_at,
+                }
+                for hole in holes[:_SHOWN_HOLES]
+            ],
         }
 
     def _ledger(self) -> dict[str, Any]:
@@ -241,7 +225,7 @@ class Service:
                 "published": counts.published_frames,
                 "pending": self._outbox.pending_frames,
             },
-            "messages": dict(self._metrics.messages),
+            "messages": dict(self._intake.messages),
             "lines": {"spooled": counts.spooled_lines, "published": counts.published_lines},
             "symbols": [_totals(position) for position in self._outbox.positions()],
         }

@@ -44,10 +44,13 @@ class Settings:
         frame_bytes: a frame is closed at this many bytes before compression.
         control_totals: ids counts ids per symbol; full also sums quantities.
         spool_dir: folder of the spool.
-        spool_max_bytes: reading pauses when the spool holds this much.
-        exchange_info_seconds: exchangeInfo is asked again so often.
+        spool_max_bytes: messages are dropped when the spool holds this much.
+        heal_max_ids: missing ids beyond so many are left to repair_gaps; 0 leaves all.
+        heal_after_ms: how long missing ids may come by themselves before REST is asked.
+        exchange_info_seconds: exchangeInfo is asked again so often, and the symbols followed.
         streams_per_connection: at most 1,024 (Binance's limit).
-        silence_seconds: a connection that delivers nothing for so long is made anew.
+        rotate_seconds: a connection is replaced before it is this old.
+        silence_seconds: a connection that delivers nothing for so long is replaced.
         drain_seconds: how long SIGTERM waits for Pub/Sub to acknowledge.
         http_host: address of /healthz, /metrics and /ledger.
         http_port: port of the same; 0 picks one.
@@ -69,8 +72,11 @@ class Settings:
     control_totals: str = "ids"
     spool_dir: Path = field(default_factory=lambda: Path(".spool"))
     spool_max_bytes: int = 10 * 1024**3
-    exchange_info_seconds: int = 3600
+    heal_max_ids: int = 1_000_000
+    heal_after_ms: int = 1000
+    exchange_info_seconds: int = 300
     streams_per_connection: int = 1024
+    rotate_seconds: int = 82_800
     silence_seconds: int = 60
     drain_seconds: int = 20
     http_host: str = "127.0.0.1"
@@ -215,12 +221,15 @@ VARIABLES: Final[dict[str, Variable]] = {
     "spool_max_bytes": Variable(
         "COLLECTOR_SPOOL_MAX_BYTES", _whole(1_000_000, 10**13), "write 10737418240"
     ),
+    "heal_max_ids": Variable("COLLECTOR_HEAL_MAX_IDS", _whole(0, 10**9), "write 1000000"),
+    "heal_after_ms": Variable("COLLECTOR_HEAL_AFTER_MS", _whole(0, 600_000), "write 1000"),
     "exchange_info_seconds": Variable(
-        "COLLECTOR_EXCHANGE_INFO_SECONDS", _whole(1, 86_400), "write 3600"
+        "COLLECTOR_EXCHANGE_INFO_SECONDS", _whole(1, 86_400), "write 300"
     ),
     "streams_per_connection": Variable(
         "COLLECTOR_STREAMS_PER_CONNECTION", _whole(1, 1024), "write 1024"
     ),
+    "rotate_seconds": Variable("COLLECTOR_ROTATE_SECONDS", _whole(1, 86_000), "write 82800"),
     "silence_seconds": Variable("COLLECTOR_SILENCE_SECONDS", _whole(1, 3600), "write 60"),
     "drain_seconds": Variable("COLLECTOR_DRAIN_SECONDS", _whole(1, 600), "write 20"),
     "http_host": Variable("COLLECTOR_HTTP_HOST", str, "write 127.0.0.1"),

@@ -1,9 +1,10 @@
 """The spool: frames wait on disk until Pub/Sub has acknowledged them.
 
 One SQLite file in WAL mode with `synchronous=FULL`: a committed frame survives kill -9 and power
-loss. The ledger (control totals per channel and symbol) is committed together with the frames, so
-after a crash it says exactly what had been made durable: each transaction journals the totals of
-its frames, and every now and then the journal is folded into one row a symbol.
+loss. The ledger (control totals per channel and symbol) and the open holes are committed together
+with the frames, so after a crash they say exactly what had been made durable: each transaction
+journals the totals of its frames, and every now and then the journal is folded into one row a
+symbol.
 
 Not thread-safe: the outbox's thread owns it.
 """
@@ -19,6 +20,7 @@ from typing import Final
 
 import msgspec
 
+from collector.continuity import Hole
 from collector.ledger import Ledger, Position
 from collector.sealing import SealedFrame
 from market_data.frames import FrameHeader
@@ -45,6 +47,12 @@ create table if not exists ledger (
     sum_quote_quantity text,
     primary key (market, channel, symbol)
 ) without rowid;
+create table if not exists holes (
+    channel text not null,
+    symbol text not null,
+    holes blob not null,
+    primary key (channel, symbol)
+) without rowid;
 create table if not exists journal (
     position integer primary key,
     headers blob not null
@@ -54,6 +62,7 @@ create table if not exists journal (
 _FOLD_AFTER: Final = 64
 _ENCODER: Final = msgspec.json.Encoder()
 _HEADERS: Final = msgspec.json.Decoder(list[FrameHeader])
+_HOLES: Final = msgspec.json.Decoder(list[Hole])
 
 
 class SpoolError(RuntimeError):
@@ -134,6 +143,7 @@ class Spool:
                         for h in (frame.header,)
                     ],
                 )
+                self._keep_holes(arrived)
                 self._database.executemany(
                     "delete from frames where position = ?", [(frame.position,) for frame in gone]
                 )
@@ -157,9 +167,26 @@ class Spool:
         )
         return [SpooledFrame(*row) for row in rows]
 
+    def holes(self) -> list[Hole]:
+        """Return the open holes, as the durable frames have left them."""
+        rows = self._database.execute("select holes from holes")
+        return [hole for (blob,) in rows for hole in _HOLES.decode(blob)]
+
     def close(self) -> None:
         """Close the file; frames that are still in it wait for the next start."""
         self._database.close()
+
+    def _keep_holes(self, arrived: Sequence[SealedFrame]) -> None:
+        changed: dict[tuple[str, str], bytes] = {}
+        for frame in arrived:
+            changed |= frame.open_holes
+        if not changed:
+            return
+        self._database.executemany("delete from holes where channel = ? and symbol = ?", changed)
+        self._database.executemany(
+            "insert into holes values (?, ?, ?)",
+            [(*key, holes) for key, holes in changed.items() if holes != b"[]"],
+        )
 
     def _fold(self) -> None:
         """Write the positions that the journal changed, and empty it."""

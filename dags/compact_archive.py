@@ -4,9 +4,10 @@
 
 Every hour. `find_hours` lists the hours of arrival that ended ten minutes ago or longer and have
 raw objects that are in no compacted one, late ones too; the oldest 24 are compacted, one after
-another. By hand with `first_hour` and `last_hour` for a range. `remove_old` removes raw objects
-`retention_days` (Variable `market_ops`) after their hour was compacted, if the control totals of
-old and new are equal and the new objects were read back. `docs/archive.md` has the layout.
+another, and hours that failed before only behind the others. By hand with `first_hour` and
+`last_hour` for a range. `remove_old` removes raw objects `retention_days` (Variable `market_ops`)
+after their hour was compacted, if the control totals of old and new are equal and the new objects
+were read back. `docs/archive.md` has the layout.
 
 ### Inputs and outputs
 

@@ -38,7 +38,7 @@ from market_ops.assets import RAW
 from market_ops.defaults import DEFAULT_ARGS, START
 
 HOUR = r"^\d{4}-\d{2}-\d{2}T\d{2}$"
-CHANNELS = ["trade", "aggTrade", "kline", "bookTicker", "exchangeInfo"]
+CHANNELS = ["trade", "aggTrade", "kline", "bookTicker", "exchangeInfo", "hole"]
 
 
 @dag(

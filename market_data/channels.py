@@ -12,6 +12,7 @@ from typing import Final
 
 CONTROL: Final = "control"
 EXCHANGE_INFO: Final = "exchangeInfo"
+HOLE: Final = "hole"
 OTHER: Final = "other"
 
 
@@ -38,6 +39,7 @@ CHANNELS: Final[dict[str, Channel]] = {
         Channel("kline", True, "raw.klines"),
         Channel("bookTicker", True, "raw.book_tickers"),
         Channel(EXCHANGE_INFO, True, "raw.symbols; asked from REST, no stream has it"),
+        Channel(HOLE, True, "ops.holes; made by the collector, no stream has it"),
         Channel("blockTrade", False, "archived: own id space, unknown whether candles count it"),
         Channel("depth", False, "archived: order books are not loaded yet"),
         Channel("miniTicker", False, "archived: a rolling summary of trades that we have"),
@@ -69,7 +71,7 @@ def channel_of(stream: str) -> str:
         kind = symbol[1:]
     if kind.startswith("kline_") and "@" in kind:
         return OTHER
-    if kind in CHANNELS and kind not in (CONTROL, EXCHANGE_INFO, OTHER, "kline"):
+    if kind in CHANNELS and kind not in (CONTROL, EXCHANGE_INFO, HOLE, OTHER, "kline"):
         return kind
     for prefix, channel in _PREFIXES:
         if kind.startswith(prefix):

@@ -337,7 +337,7 @@ def _json(data: bytes) -> Any:
         ) from None
     except Rejected:
         raise
-    except (ValueError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:  # 1e9999999999999999999
         raise Rejected(Reason.NOT_JSON, str(error)) from None
 
 

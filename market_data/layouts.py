@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from market_data.channels import EXCHANGE_INFO
+from market_data.channels import EXCHANGE_INFO, HOLE
 from market_data.symbols import flatten
-from market_data.tables import AGG_TRADES, BOOK_TICKERS, KLINES, SYMBOLS, TRADES, Table
+from market_data.tables import AGG_TRADES, BOOK_TICKERS, HOLES, KLINES, SYMBOLS, TRADES, Table
 
 
 class Kind(Enum):
@@ -176,8 +176,30 @@ SYMBOL: Final = Layout(
     prepare=flatten,
 )
 
+HOLE_RECORD: Final = Layout(
+    channel=HOLE,
+    table=HOLES,
+    event=None,
+    nested=None,
+    fields=(
+        Field("run_id", "run_id", Kind.WORDS),
+        Field("channel", "channel", Kind.TEXT),
+        Field("first_missing_id", "first_missing_id", Kind.ID),
+        Field("last_missing_id", "last_missing_id", Kind.ID),
+        Field("missing", "missing", Kind.ID),
+        Field("found_at", "found_at", Kind.TIME),
+        Field("closed_at", "closed_at", Kind.TIME, is_optional=True),
+        Field("outcome", "outcome", Kind.TEXT),
+        Field("cause", "cause", Kind.TEXT),
+        Field("witnesses", "witnesses", Kind.WORDS),
+        Field("frames", "frames", Kind.WORDS),
+        Field("detail", "detail", Kind.WORDS),
+    ),
+    symbol_key="symbol",
+)
+
 LAYOUTS: Final[dict[str, Layout]] = {
-    layout.channel: layout for layout in (TRADE, AGG_TRADE, KLINE, BOOK_TICKER, SYMBOL)
+    layout.channel: layout for layout in (TRADE, AGG_TRADE, KLINE, BOOK_TICKER, SYMBOL, HOLE_RECORD)
 }
 
 # Binance opened in July 2017; a recorder's or exchange's clock before 2009 or after 2100 is broken.

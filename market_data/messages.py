@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from market_data.channels import CONTROL, EXCHANGE_INFO, channel_of
+from market_data.channels import CONTROL, EXCHANGE_INFO, HOLE, channel_of
 from market_data.rejections import Reason, Rejected
 
 _CHANNEL_OF_EVENT: Final = {
@@ -34,6 +34,7 @@ _SHAPES: Final = (
     (frozenset(("u", "s", "b", "B", "a", "A")), "bookTicker", "bookTicker"),
     (frozenset(("lastUpdateId", "bids", "asks")), "depth", "depth"),
     (frozenset(("symbol", "filters")), EXCHANGE_INFO, EXCHANGE_INFO),
+    (frozenset(("first_missing_id", "last_missing_id", "outcome")), HOLE, HOLE),
     (frozenset(("result", "id")), CONTROL, "control_reply"),
     (frozenset(("code", "msg")), CONTROL, "error_reply"),
     (frozenset(("symbol", "bidPrice", "askPrice")), CONTROL, "rest_answer"),

@@ -17,15 +17,17 @@ EXACT = Context(prec=80)
 
 _DECIMAL = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
 _QUOTE_STEP = Decimal("0.00000001")
+_NUMERIC_CHARS = NUMERIC_PRECISION + 1  # and a point
+_NUMERIC_STEP = Decimal(1).scaleb(-NUMERIC_SCALE)
 _NUMERIC_LIMIT = Decimal(10) ** (NUMERIC_PRECISION - NUMERIC_SCALE)
 
 
 def fits_numeric(value: Decimal) -> bool:
     """Tell whether BigQuery NUMERIC holds `value` exactly."""
-    if not value.is_finite() or abs(value) >= _NUMERIC_LIMIT:
+    if not value.is_finite() or value.copy_abs() >= _NUMERIC_LIMIT:
         return False
     with localcontext(EXACT):
-        return value == value.quantize(Decimal(1).scaleb(-NUMERIC_SCALE), ROUND_DOWN)
+        return value == value.quantize(_NUMERIC_STEP, ROUND_DOWN)
 
 
 def parse_decimal(text: str) -> Decimal:
@@ -40,7 +42,10 @@ def parse_decimal(text: str) -> Decimal:
     value = Decimal(text)
     if not fits_numeric(value):
         raise ValueError("has more than 29 integer digits or 9 decimals")
-    return value
+    if len(text) <= _NUMERIC_CHARS:
+        return value
+    with localcontext(EXACT):  # zeros in front or at the end: more digits than Arrow takes
+        return value.quantize(_NUMERIC_STEP)
 
 
 def quote_quantity(price: Decimal, quantity: Decimal) -> Decimal:

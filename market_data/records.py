@@ -230,26 +230,41 @@ class QualityResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HoleRecord:
-    """One row per attempt at a range of missing trade ids: what became of it, and by what proof.
+class HoleRecord(Received):
+    """One row per attempt at a range of missing ids: why they were missing, what became of it.
 
     A hole may take several rows: each has one outcome for all ids of its range. The newest row of
-    an id counts.
+    an id counts. Collectors send theirs as lines of the channel hole; repair_gaps appends its own,
+    which no frame carried.
     """
 
-    run_id: Annotated[str, "Airflow's id of the run of repair_gaps."]
+    run_id: Annotated[
+        str, "Airflow's id of the run of repair_gaps, or the collector and its epoch."
+    ]
     market: Annotated[str, "Market of the exchange: spot."]
+    channel: Annotated[str, "Whose ids are missing: trade or aggTrade."]
     symbol: Annotated[str, "Symbol as Binance spells it, for example BTCUSDT."]
-    first_missing_id: Annotated[int, "First trade id of the range."]
-    last_missing_id: Annotated[int, "Last trade id of the range, inclusive."]
+    first_missing_id: Annotated[int, "First id of the range."]
+    last_missing_id: Annotated[int, "Last id of the range, inclusive."]
     missing: Annotated[int, "Number of ids in the range."]
-    found_at: Annotated[datetime, "When the run found the hole."]
-    closed_at: Annotated[datetime | None, "When the outcome was certain; null when it failed."]
-    outcome: Annotated[str, "healed, absent_at_source or failed."]
-    source: Annotated[str, "Where the trades came from: rest or archive; empty without trades."]
+    found_at: Annotated[datetime, "When the hole was found: by the collector, or by the run."]
+    closed_at: Annotated[
+        datetime | None, "When the outcome was certain; null when it failed or was handed over."
+    ]
+    outcome: Annotated[
+        str, "healed, absent_at_source, failed, or handed_over by a collector to repair_gaps."
+    ]
+    cause: Annotated[
+        str,
+        "disconnect, restart, dropped (spool full), unreadable (a broken message beside it), or"
+        " unknown.",
+    ]
+    source: Annotated[
+        str, "Where the ids came from, or who said that they are absent: rest, archive or stream."
+    ]
     witnesses: Annotated[str, "Who says that ids are absent, and how; empty where they are not."]
-    frames: Annotated[str, "Frames that carried the trades, separated by commas; may be empty."]
-    detail: Annotated[str, "A sentence for people; why, when it failed."]
+    frames: Annotated[str, "Frames that carried them, separated by commas; may be empty."]
+    detail: Annotated[str, "A sentence for people; why, when it failed or was handed over."]
 
 
-MarketRecord = Trade | AggTrade | Kline | BookTicker | Symbol
+MarketRecord = Trade | AggTrade | Kline | BookTicker | Symbol | HoleRecord

@@ -178,6 +178,7 @@ TABLE_OF_CHANNEL: Final[dict[str, Table]] = {
     "kline": KLINES,
     "bookTicker": BOOK_TICKERS,
     "exchangeInfo": SYMBOLS,
+    "hole": HOLES,
 }
 DATASETS: Final = ("raw", "staging", "intermediate", "marts", "ops")
 

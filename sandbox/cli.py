@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,7 @@ _WRONG_USE: Final = 2
 _RUN_UP: Final = "90"
 _MINUTES_WITH_RUN_UP: Final = 3
 _MEBIBYTE: Final = 2**20
+DEMO_FAULTS: Final = Path(__file__).with_name("faults") / "demo.yaml"
 
 
 def main(arguments: list[str]) -> int:
@@ -76,6 +78,9 @@ def settings_of(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         given["SANDBOX_EXCHANGE"] = "recording"
         given["SANDBOX_AIRFLOW"] = OFF
     chosen = {**environment, **given}
+    if getattr(options, "faults", None) is not None:
+        chosen.setdefault("SANDBOX_RUN_UP", "0")
+        chosen.setdefault("SANDBOX_PUBSUB", "embedded")  # Google's can't be made to fail
     if options.command == "demo" and not chosen.keys() & {"SANDBOX_SPEED", "SANDBOX_EXCHANGE"}:
         default = "0" if options.minutes < _MINUTES_WITH_RUN_UP else _RUN_UP
         chosen.setdefault("SANDBOX_RUN_UP", default)
@@ -185,7 +190,85 @@ def demo(settings: Settings, options: argparse.Namespace) -> int:
         leave=options.exit,
         output=options.json,
         reference_klines=(),
+        faults=checked_script(settings, options.faults, seconds) if options.faults else None,
     )
+
+
+def checked_script(settings: Settings, path: Path, seconds: float) -> Path:
+    """Return the path of a fault script that is right and fits into a demo.
+
+    Raises:
+        SettingsError: it is wrong, longer than the demo, or asks for what is not there.
+    """
+    from sandbox.faults.script import BROKER, EXCHANGE, ScriptError, read_script
+
+    try:
+        script = read_script(path)
+    except ScriptError as error:
+        raise SettingsError(str(error)) from None
+    needed = settings.run_up + script.lasts_seconds
+    if needed > seconds:
+        raise SettingsError(
+            f"--faults: {path} lasts {needed:g} s and the demo {seconds:g} s; give more --minutes"
+        )
+    places = {each.place for each in script.injections}
+    if BROKER in places and settings.pubsub != "embedded":
+        raise SettingsError(
+            f"SANDBOX_PUBSUB: {path} breaks the broker, which only the embedded one lets happen,"
+            f" was {settings.pubsub!r}; use --pubsub embedded"
+        )
+    if EXCHANGE in places and settings.exchange_url is None:
+        raise SettingsError(
+            f"SANDBOX_EXCHANGE: {path} breaks the exchange, which only the simulated one lets"
+            f" happen, was {settings.exchange!r}"
+        )
+    return path
+
+
+def faults(settings: Settings, options: argparse.Namespace) -> int:
+    """Run a fault script against the running sandbox; code 1 when a fault could not be injected."""
+    from sandbox.faults.run import INJECTIONS_FILE, Runner, Target
+    from sandbox.faults.script import ScriptError, read_script
+
+    try:
+        script = read_script(options.file)
+    except ScriptError as error:
+        raise SettingsError(str(error)) from None
+    state = lifecycle.find(settings)
+    if state is None:
+        print("not running; start it with `python -m sandbox up`", file=sys.stderr)
+        return 1
+    time.sleep(options.wait)
+    runner = Runner(
+        script,
+        Target(Settings.from_document(state.settings)),
+        settings.home / INJECTIONS_FILE,
+        notice=lambda injected: print(injected.sentence, flush=True),
+    )
+    return 1 if any(injected.error for injected in runner.run()) else 0
+
+
+def chaos(settings: Settings, options: argparse.Namespace) -> int:
+    """Run a campaign of seeded random faults and prove that nothing was lost."""
+    from sandbox.chaos.campaign import run_campaign
+    from sandbox.chaos.plan import Plan
+    from sandbox.faults.script import ScriptError, read_script
+
+    try:
+        script = read_script(options.script) if options.script else None
+    except ScriptError as error:
+        raise SettingsError(str(error)) from None
+    plan = Plan(
+        first=options.first,
+        seeds=options.seeds,
+        seconds=options.seconds,
+        rate=options.rate,
+        kill=options.kill,
+        script=script,
+        home=settings.home / "chaos",
+        keep=options.keep,
+    )
+    return run_campaign(settings, plan, options.json)
 
 
 def replay(settings: Settings, options: argparse.Namespace) -> int:
@@ -203,14 +286,14 @@ def replay(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def verify(settings: Settings, options: argparse.Namespace) -> int:
-    """Compact the archive, compute its candles outside the warehouse and compare with the marts."""
-    from sandbox.verify import verify_marts
+    """Compare socket, archive, tables and marts by symbol and minute, then all candles."""
+    from sandbox.verify import verify_stages
 
     state = lifecycle.find(settings)
     if state is None:
         print("not running; start it with `python -m sandbox up`", file=sys.stderr)
         return 1
-    return verify_marts(Settings.from_document(state.settings))
+    return verify_stages(Settings.from_document(state.settings), state, options.since)
 
 
 _COMMANDS: Final = {
@@ -221,6 +304,8 @@ _COMMANDS: Final = {
     "demo": demo,
     "replay": replay,
     "verify": verify,
+    "faults": faults,
+    "chaos": chaos,
 }
 
 
@@ -266,6 +351,15 @@ def _add_flags(name: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--home", dest="SANDBOX_HOME", help="folder of logs, state and data")
     if name == "status":
         parser.add_argument("--json", dest="as_json", action="store_true")
+    if name == "verify":
+        parser.add_argument(
+            "--since", type=_time, metavar="TIME", help="as in 2026-01-31T12:00; default: all"
+        )
+    if name == "faults":
+        parser.add_argument("file", type=Path, metavar="FILE", help="docs/reliability.md")
+        parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="at first")
+    if name == "chaos":
+        _add_chaos_flags(parser)
     if name not in ("up", "demo", "replay"):
         return
     _add_run_flags(parser)
@@ -287,9 +381,32 @@ def _add_flags(name: str, parser: argparse.ArgumentParser) -> None:
             help=f"of the minutes, for the market's day before; 0: none; default: {_RUN_UP}"
             f" from {_MINUTES_WITH_RUN_UP} minutes on",
         )
+        parser.add_argument(
+            "--faults",
+            type=Path,
+            nargs="?",
+            const=DEMO_FAULTS,
+            metavar="FILE",
+            help="break things by a fault script (docs/reliability.md); default: some of each kind",
+        )
     else:
         parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
         parser.add_argument("--klines", type=Path, nargs="+", metavar="CSV")
+
+
+def _add_chaos_flags(parser: argparse.ArgumentParser) -> None:
+    from sandbox.chaos.plan import KILLABLE
+
+    add = parser.add_argument
+    add("--seeds", type=_count, default=1, help="how many; default: 1")
+    add("--first", type=_count, default=1, metavar="SEED", help="default: 1")
+    add("--seconds", type=_seconds, default=40.0, help="of market under faults; default: 40")
+    add("--rate", type=_count, default=200, help="trades a second; default: 200")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--kill", choices=KILLABLE, help="kill this process, and nothing else")
+    what.add_argument("--script", type=Path, metavar="FILE", help="this fault script every time")
+    add("--keep", action="store_true", help="keep the data and logs of seeds that passed")
+    add("--json", type=Path, metavar="OUT", help="write the report here too")
 
 
 def _add_run_flags(parser: argparse.ArgumentParser) -> None:
@@ -297,6 +414,7 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     add("--pubsub", dest="SANDBOX_PUBSUB", choices=PUBSUB_CHOICES)
     add("--exchange", dest="SANDBOX_EXCHANGE", choices=EXCHANGES)
     add("--transport", dest="SANDBOX_TRANSPORT", choices=TRANSPORTS)
+    add("--collectors", dest="SANDBOX_COLLECTORS", choices=("1", "2"), help="default: 1")
     add("--tables", dest="SANDBOX_TABLES", choices=TABLE_PLACES, help="default: memory")
     add("--symbols", dest="SANDBOX_SYMBOLS", help="as in BTCUSDT,ETHUSDT; default: all")
     add("--channels", dest="SANDBOX_CHANNELS", help="as in trade,kline_1m")
@@ -315,6 +433,30 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     for port in fields(Ports):
         flag = f"--{port.name.replace('_', '-')}-port"
         add(flag, dest=Ports.setting(port.name), help=f"default: {port.default}", metavar="PORT")
+
+
+def _time(text: str) -> datetime:
+    """Read a time in UTC, cut to its minute."""
+    try:
+        time = datetime.fromisoformat(text).replace(second=0, microsecond=0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a time like 2026-01-31T12:00, was {text!r}"
+        ) from None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1_000_000):
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, was {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 15 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"expected seconds from 15 to 3600, was {text}")
+    return seconds
 
 
 def _minutes(text: str) -> float:

@@ -24,6 +24,8 @@ from sandbox.airflow.dags import CLOSING, OPEN, Dags, access, dag_files
 from sandbox.airflow.environment import password_file
 from sandbox.airflow.rest import AirflowError
 from sandbox.daemon import Signals
+from sandbox.faults.beside import Faults
+from sandbox.faults.report import holes_table, read_holes
 from sandbox.marts import Marts
 from sandbox.probes import post_json
 from sandbox.progress import Progress, Reader
@@ -54,6 +56,7 @@ def run_demo(
     leave: bool,
     output: Path | None,
     reference_klines: tuple[Path, ...],
+    faults: Path | None = None,
 ) -> int:
     """Run the platform and certify the outcome; return the exit code.
 
@@ -64,6 +67,7 @@ def run_demo(
         leave: stop everything after the certificate instead of staying up.
         output: file for the certificate as JSON.
         reference_klines: official kline files to compare with.
+        faults: fault script to run meanwhile.
 
     Raises:
         LifecycleError: the sandbox did not start.
@@ -78,7 +82,7 @@ def run_demo(
         console = Console(width=_FILE_COLUMNS)
     signals = Signals()
     with signals.handled():
-        demo = _Demo(settings, signals, console, reference_klines)
+        demo = _Demo(settings, signals, console, reference_klines, faults)
         try:
             certificate = demo.run(seconds)
             if output is not None:
@@ -102,7 +106,9 @@ class _Demo:
         signals: Signals,
         console: Console,
         reference_klines: tuple[Path, ...],
+        faults: Path | None,
     ) -> None:
+        self._faults = None if faults is None else Faults(settings, faults, self.say)
         self._settings = settings
         self._signals = signals
         self._console = console
@@ -135,6 +141,8 @@ class _Demo:
                     f"the simulated exchange did not hurry: HTTP {status} {reply.decode()} to {url}"
                 )
             self.say(f"the market hurries through a whole day in {self._settings.run_up} s")
+        if self._faults is not None:
+            self._faults.start(state.run_id)
         with View(self._console, now=lambda: datetime.now(UTC), clock=time.monotonic) as view:
             self._watch(reader, view, seconds)
             self._drain(reader, view)
@@ -154,6 +162,8 @@ class _Demo:
 
     def close(self) -> None:
         """End everything."""
+        if self._faults is not None:
+            self._faults.close()
         if self._marts is not None:
             self._marts.close()
         if self._is_started:
@@ -281,6 +291,9 @@ class _Demo:
 
         self.say("certifying")
         certificate: dict[str, Any] = collect(platform)
+        if self._faults is not None:
+            certificate["injections"] = self._faults.injections
+            self._console.print(holes_table(read_holes(platform)))
         if self._first_candles is not None:
             certificate.setdefault("first_candles_seconds", round(self._first_candles, 1))
         render(certificate, self._console)
@@ -303,6 +316,8 @@ class _Demo:
     ) -> Progress:
         began = time.monotonic()
         progress = reader.read(exactly=exactly)
+        if self._faults is not None:
+            self._faults.look()
         self._note_candles(progress)
         state = lifecycle.find(self._settings)
         if self._signals.count:

@@ -23,10 +23,10 @@ from sandbox.settings import Platform
 
 # `{ids}` is `count(distinct trade_id)` for certain or `count(*)` for a glance.
 _TRADES_SQL: Final = """
-select sum(ids) as ids, sum(greatest(last_id - first_id + 1 - ids, 0)) as missing,
-  unix_micros(max(newest)) as newest
+select sum(ids) as ids, sum(present) as present,
+  sum(greatest(last_id - first_id + 1 - ids, 0)) as missing, unix_micros(max(newest)) as newest
 from (
-  select {ids} as ids, min(trade_id) as first_id, max(trade_id) as last_id,
+  select {ids} as ids, count(*) as present, min(trade_id) as first_id, max(trade_id) as last_id,
     max(received_at) as newest
   from `{project}.raw.trades` group by market, symbol
 )
@@ -59,16 +59,18 @@ class Progress:
         exchange_now: the exchange's clock, None when it is the real one.
         sent: trades that the exchange sent, None when it can't tell.
         is_sent_out: True when a recording was served to its end.
-        received: trades that the collector made durable.
+        received: trades that the collectors made durable, repeats included.
         epoch: of the collector's life.
         sealed: frames of that life.
         published: frames of that life that Pub/Sub acknowledged.
-        pending: frames in the collector's spool.
+        pending: frames in the collectors' spools.
         objects: archive objects.
         object_bytes: their size.
-        archived_frames: distinct frames of that life in the archive's manifests.
+        archived_frames: distinct frames of all lives in the archive's manifests.
         loaded_frames: distinct frames of that life in ops.frames.
+        all_loaded_frames: distinct frames of all lives in ops.frames.
         loaded: trades in raw.trades; each once only if read exactly.
+        rows: rows in raw.trades.
         holes: trade ids missing in raw.trades between the first and the last of their symbol.
         klines: rows in raw.klines.
         newest: receive time of the newest loaded trade, in µs since 1970.
@@ -89,7 +91,9 @@ class Progress:
     object_bytes: int = 0
     archived_frames: int = 0
     loaded_frames: int = 0
+    all_loaded_frames: int = 0
     loaded: int = 0
+    rows: int = 0
     holes: int = 0
     klines: int = 0
     newest: int | None = None
@@ -105,14 +109,18 @@ class Progress:
         """
         if self.sent is not None and self.received < self.sent:
             return f"received {self.received:,} of {self.sent:,} trades"
-        if self.published < frames:
-            return f"published {self.published:,} of {frames:,} frames"
+        if self.pending or self.published < frames:
+            return f"published {self.published:,} of {frames:,} frames, {self.pending:,} pending"
         if self.loaded_frames < frames:
             return f"loaded {self.loaded_frames:,} of {frames:,} frames"
-        if self.loaded < self.received:
-            return f"loaded {self.loaded:,} of {self.received:,} trades"
-        if self.archived_frames < frames:
-            return f"archived {self.archived_frames:,} of {frames:,} frames"
+        if self.rows < self.received:
+            return f"loaded {self.rows:,} of {self.received:,} trades"
+        if self.holes:
+            return f"{self.holes:,} trades are missing in between"
+        if self.sent is not None and self.loaded < self.sent:
+            return f"loaded {self.loaded:,} of {self.sent:,} trades"
+        if self.archived_frames < self.all_loaded_frames:
+            return f"archived {self.archived_frames:,} of {self.all_loaded_frames:,} frames"
         return ""
 
     def lag_seconds(self, now: datetime) -> float | None:
@@ -142,18 +150,22 @@ class Reader:
         self._latest = latest
         self._last = Progress()
         self._manifests: set[str] = set()
-        self._archived: set[tuple[int, int]] = set()  # epoch and sequence of frames
+        self._archived: set[tuple[str, int, int]] = set()  # collector, epoch, sequence
 
     def read_stream(self) -> Progress:
-        """Read the exchange and the collector: cheap."""
+        """Read the exchange and the collectors, of which frames are counted for the first."""
         changes: dict[str, Any] = {}
         if self._platform.exchange_url is not None:
             status = _get_json(f"{self._platform.exchange_url}/sim/status")
             totals = _get_json(f"{self._platform.exchange_url}/sim/totals")
             if status and totals:
                 changes |= exchange_progress(status, totals)
-        if ledger := _get_json(f"{self._platform.collector_url}/ledger"):
-            changes |= collector_progress(ledger)
+        first, *others = (_get_json(f"{url}/ledger") for url in self._platform.collector_urls)
+        if first:
+            changes |= collector_progress(first)
+            for other in (collector_progress(ledger) for ledger in others if ledger):
+                changes["received"] += other["received"]
+                changes["pending"] += other["pending"]
         self._last = replace(self._last, **changes)
         return self._last
 
@@ -189,11 +201,13 @@ class Reader:
             return {}
         return {
             "loaded": int(trades["ids"] or 0),
+            "rows": int(trades["present"] or 0),
             "holes": int(trades["missing"] or 0),
             "newest": int(trades["newest"]) if trades["newest"] else None,
             "loaded_frames": sum(
                 int(row["frames"] or 0) for row in frames if row["epoch"] == str(self._last.epoch)
             ),
+            "all_loaded_frames": sum(int(row["frames"] or 0) for row in frames),
             "klines": int(klines["present"] or 0),
             "rejections": {str(row["reason"]): int(row["present"] or 0) for row in rejections},
         }
@@ -213,12 +227,14 @@ class Reader:
         for name in manifests - self._manifests:
             if manifest := _get_json(f"{self._objects}/{quote(name, safe='')}?alt=media"):
                 self._manifests.add(name)
-                self._archived |= {(each["epoch"], each["sequence"]) for each in manifest["frames"]}
-        epoch = self._last.epoch
+                self._archived |= {
+                    (each["collector"], each["epoch"], each["sequence"])
+                    for each in manifest["frames"]
+                }
         return {
             "objects": len(sizes) - len(manifests),
             "object_bytes": sum(size for name, size in sizes.items() if name not in manifests),
-            "archived_frames": sum(1 for each in self._archived if each[0] == epoch),
+            "archived_frames": len(self._archived),
         }
 
     @property

@@ -45,7 +45,8 @@ from sandbox.supervisor import Port, Service
 GCS_FOLDER: Final = "gcs"
 BIGQUERY_FOLDER: Final = "bigquery"
 SPOOL_FOLDER: Final = "spool"
-DATA_FOLDERS: Final = (GCS_FOLDER, BIGQUERY_FOLDER, SPOOL_FOLDER, HOME_FOLDER)
+SPOOL_2_FOLDER: Final = "spool-2"
+DATA_FOLDERS: Final = (GCS_FOLDER, BIGQUERY_FOLDER, SPOOL_FOLDER, SPOOL_2_FOLDER, HOME_FOLDER)
 BIGQUERY_HOME: Final = "bigquery-home"  # DuckDB's extension; costs a second to make anew
 
 # The end of a demo waits for the last object; the job's default of a minute is for a real bucket.
@@ -82,7 +83,8 @@ def build_services(settings: Settings, environment: Mapping[str, str]) -> list[S
     ]
     if settings.exchange != LIVE:
         services.append(_exchange(settings, base))
-    services += [_job(settings, base), _collector(settings, base)]
+    services.append(_job(settings, base))
+    services += [_collector(settings, base, 1 + each) for each in range(settings.collectors)]
     if settings.airflow == ON:
         services.append(_airflow(settings, base))
     return services
@@ -265,39 +267,43 @@ def _job(settings: Settings, base: Mapping[str, str]) -> Service:
     )
 
 
-def _collector(settings: Settings, base: Mapping[str, str]) -> Service:
-    port = _port(settings, "collector")
+def _collector(settings: Settings, base: Mapping[str, str], number: int) -> Service:
+    port = _port(settings, "collector" if number == 1 else "second_collector")
+    url = settings.collector_urls[number - 1]
     return Service(
-        name="collector",
+        name="collector" if number == 1 else f"collector-{number}",
         command=(sys.executable, "-m", "collector"),
-        environment={**base, **collector_environment(settings)},
+        environment={**base, **collector_environment(settings, number)},
         after=("provision", "job")
         if settings.exchange == LIVE
         else ("provision", "exchange", "job"),
-        probe=http_probe(f"{settings.collector_url}/healthz"),
+        probe=http_probe(f"{url}/healthz"),
         ports=(port,),
-        address=settings.collector_url,
+        address=url,
         grace_seconds=25.0,  # COLLECTOR_DRAIN_SECONDS and a little
         late_environment=_announcement(settings) if settings.exchange == RECORDING else None,
     )
 
 
-def collector_environment(settings: Settings) -> dict[str, str]:
-    """Return the collector's settings; live differs in addresses and chosen symbols only."""
+def collector_environment(settings: Settings, number: int = 1) -> dict[str, str]:
+    """Return a collector's settings; live differs in addresses and chosen symbols only."""
     live = settings.exchange == LIVE
     symbols = settings.symbols or (LIVE_SYMBOLS if live else ())
+    first = number == 1
     return {
         "BINANCE_WS_URL": LIVE_WS_URL if live else f"ws://{HOST}:{settings.ports.exchange}",
         "BINANCE_REST_URL": LIVE_REST_URL if live else f"http://{HOST}:{settings.ports.exchange}",
         "BINANCE_SYMBOLS": ",".join(symbols),
         "BINANCE_QUOTE_ASSETS": "*",
         "BINANCE_CHANNELS": ",".join(settings.channels),
-        "COLLECTOR_ID": "sandbox",
+        "COLLECTOR_ID": "sandbox" if first else f"sandbox-{number}",
         "COLLECTOR_TRANSPORT": settings.transport,
         "COLLECTOR_CONTROL_TOTALS": "full",
-        "COLLECTOR_SPOOL_DIR": str(settings.home / SPOOL_FOLDER),
+        "COLLECTOR_SPOOL_DIR": str(settings.home / (SPOOL_FOLDER if first else SPOOL_2_FOLDER)),
         "COLLECTOR_HTTP_HOST": HOST,
-        "COLLECTOR_HTTP_PORT": str(settings.ports.collector),
+        "COLLECTOR_HTTP_PORT": str(
+            settings.ports.collector if first else settings.ports.second_collector
+        ),
         "PUBSUB_PROJECT": PROJECT,
         "PUBSUB_TOPIC": TOPIC,
     }

@@ -54,6 +54,7 @@ class Ports:
     bigquery_grpc: int = 9060
     exchange: int = 9443
     collector: int = 8082
+    second_collector: int = 8083
     job: int = 8081
     airflow: int = 8080
 
@@ -79,7 +80,8 @@ class Settings:
         ports: where the services listen.
         pubsub: auto (Google's emulator when found), google or embedded.
         exchange: simulated, recording or live.
-        transport: the collector's websocket client.
+        transport: the collectors' websocket client.
+        collectors: 1, or 2 that follow the same symbols.
         tables: where BigQuery's tables are: memory, or disk, which keeps them over `down` and `up`
             and bounds the memory, at half the speed.
         symbols: symbols to follow; empty means all that the exchange offers, but for live, where
@@ -101,6 +103,7 @@ class Settings:
     pubsub: str = "auto"
     exchange: str = SIMULATED
     transport: str = "websockets"
+    collectors: int = 1
     tables: str = MEMORY
     symbols: tuple[str, ...] = ()
     market_size: int = 50
@@ -165,8 +168,14 @@ class Settings:
 
     @property
     def collector_url(self) -> str:
-        """The collector's HTTP server."""
+        """The first collector's HTTP server."""
         return f"http://{HOST}:{self.ports.collector}"
+
+    @property
+    def collector_urls(self) -> tuple[str, ...]:
+        """The collectors' HTTP servers."""
+        second = f"http://{HOST}:{self.ports.second_collector}"
+        return (self.collector_url, second)[: self.collectors]
 
     @property
     def job_url(self) -> str:
@@ -202,7 +211,8 @@ class Platform:
         bigquery_url: BigQuery's REST.
         bigquery_grpc: `host:port` of BigQuery's Storage API.
         exchange_url: the simulated Binance, None for the real one.
-        collector_url: the collector's HTTP server.
+        collector_url: the first collector's HTTP server.
+        collector_urls: the HTTP servers of all of them.
         job_url: the Beam job's HTTP server.
         bucket: the archive's bucket.
         topic: topic id of the frames.
@@ -224,6 +234,7 @@ class Platform:
     bigquery_grpc: str
     exchange_url: str | None
     collector_url: str
+    collector_urls: tuple[str, ...]
     job_url: str
     bucket: str
     topic: str
@@ -259,6 +270,7 @@ def platform_of(
         bigquery_grpc=settings.bigquery_grpc,
         exchange_url=settings.exchange_url,
         collector_url=settings.collector_url,
+        collector_urls=settings.collector_urls,
         job_url=settings.job_url,
         bucket=BUCKET,
         topic=TOPIC,
@@ -280,6 +292,7 @@ _FIELDS: Final = {
     "SANDBOX_PUBSUB": "pubsub",
     "SANDBOX_EXCHANGE": "exchange",
     "SANDBOX_TRANSPORT": "transport",
+    "SANDBOX_COLLECTORS": "collectors",
     "SANDBOX_TABLES": "tables",
     "SANDBOX_SYMBOLS": "symbols",
     "SANDBOX_MARKET_SIZE": "market_size",
@@ -386,6 +399,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "pubsub": _one_of(*PUBSUB_CHOICES),
     "exchange": _one_of(*EXCHANGES),
     "transport": _one_of(*TRANSPORTS),
+    "collectors": lambda text: int(_one_of("1", "2")(text)),
     "tables": _one_of(*TABLE_PLACES),
     "symbols": _names,
     "channels": _names,

@@ -1,21 +1,23 @@
-"""Verification: the marts' candles against candles computed from the archive, outside BigQuery.
+"""Verification: every stage holds the same trades, and the marts' candles are those of the archive.
 
-The archive is compacted to Parquet, whose trades `plugins.market_ops.candles` reduces in integers:
-neither SQL nor the warehouse's engine has a part in it.
+First control totals by symbol and minute (`sandbox.equality`), then candles, computed outside
+BigQuery: the archive is compacted to Parquet, whose trades `plugins.market_ops.candles` reduces in
+integers: neither SQL nor the warehouse's engine has a part in it.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final
 
 from plugins.market_ops.archive.compact import compact_hour, hours_received, removable
 from plugins.market_ops.archive.storage import BucketStore
 from plugins.market_ops.candles import INTERVALS, candles_of_day, coarser
 from sandbox.certificate.candles import FIELDS
-from sandbox.settings import BUCKET, PROJECT, Settings
+from sandbox.settings import BUCKET, PROJECT, Settings, platform_of
+from sandbox.state import State
 from sandbox.warehouse import Warehouse
 
 MARKET: Final = "spot"
@@ -30,6 +32,31 @@ _MAX_SHOWN: Final = 20
 
 Key = tuple[str, Any]
 Candles = dict[Key, dict[str, Any]]
+
+
+def verify_stages(settings: Settings, state: State, since: datetime | None) -> int:
+    """Compare what a running sandbox received with archive, tables, marts and candles.
+
+    Args:
+        settings: of the running sandbox.
+        state: of the same.
+        since: the first minute of the control totals; None for all.
+
+    Returns:
+        0 when nothing is different.
+    """
+    os.environ.update(settings.client_environment)
+    warnings.simplefilter("ignore", FutureWarning)  # Google's on our Python, once per library
+    from sandbox.equality import verify_equality
+
+    platform = platform_of(
+        settings,
+        started_at=datetime.fromisoformat(state.started_at),
+        ready_seconds=state.ready_seconds or 0.0,
+        peak_memory=dict,
+    )
+    problems = verify_equality(platform, since)
+    return max(int(bool(problems)), verify_marts(settings))
 
 
 def verify_marts(settings: Settings) -> int:

@@ -42,12 +42,6 @@ class Link(Protocol):
     async def read(self) -> Closed:
         """Deliver messages to `on_message` until the connection has ended."""
 
-    def pause(self) -> None:
-        """Stop delivering soon; the peer is held back by TCP."""
-
-    def resume(self) -> None:
-        """Deliver again."""
-
     async def close(self) -> None:
         """Close the connection, within a limit; `read` then returns."""
 

@@ -100,17 +100,8 @@ class PicowsLink:
             return Closed(1006, str(error))
         return self._listener.closed
 
-    def pause(self) -> None:
-        """Stop reading from the socket."""
-        self._transport.underlying_transport.pause_reading()
-
-    def resume(self) -> None:
-        """Read again."""
-        self._transport.underlying_transport.resume_reading()
-
     async def close(self) -> None:
         """Close the connection."""
-        self.resume()  # or the server's answer is never read
         self._transport.send_close(picows.WSCloseCode.OK)
         try:
             async with asyncio.timeout(CLOSE_SECONDS):

@@ -99,16 +99,6 @@ class WebsocketsLink:
             return Closed(1006, str(protocol.close_exc))
         return Closed(protocol.close_rcvd.code, protocol.close_rcvd.reason)
 
-    def pause(self) -> None:
-        """Stop reading from the socket."""
-        self._connection.transport.pause_reading()
-
-    def resume(self) -> None:
-        """Read again."""
-        self._connection.transport.resume_reading()
-
     async def close(self) -> None:
         """Close the connection."""
-        if not self._connection.transport.is_closing():
-            self.resume()
         await self._connection.close()

@@ -97,7 +97,7 @@ def variable(settings: Settings) -> dict[str, Any]:
         "bucket": BUCKET,
         "topic": TOPIC,
         "subscription": JOB_SUBSCRIPTION,
-        "collector_urls": [settings.collector_url],
+        "collector_urls": [*settings.collector_urls],
         "job_url": settings.job_url,
         "exchange_url": settings.exchange_url or LIVE_REST_URL,
         # The simulated exchange serves data.binance.vision at its own address.

@@ -177,7 +177,7 @@ def main(arguments: list[str]) -> int:
     from bqemulator.versioning.snapshots import (  # type: ignore[import-not-found]
         SnapshotManager,
     )
-    from sqlglot.dialects.dialect import Dialect
+    from sqlglot.dialects.dialect import Dialect  # type: ignore[import-not-found]
 
     install_spatial_extension()
     disable_automatic_snapshots(SnapshotManager)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sandbox.certificate.stages import STAGES
+from sandbox.certificate.verdict import MAY_REPEAT
 
 VERDICTS: Final = ("FINAL", "PROVISIONAL", "INCOMPLETE")
 _MAX_ROWS: Final = 12
@@ -52,7 +53,7 @@ def _totals(symbols: list[dict[str, Any]]) -> Table:
 
 
 def _is_equal(row: dict[str, Any]) -> bool:
-    stages = [row[stage] for stage in STAGES if stage != "loaded" and row[stage] is not None]
+    stages = [row[stage] for stage in STAGES if stage not in MAY_REPEAT and row[stage] is not None]
     return all(totals == stages[0] for totals in stages)
 
 

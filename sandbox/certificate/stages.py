@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import grpc
+import pyarrow as pa
 from google.api_core.exceptions import DeadlineExceeded
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
@@ -96,11 +97,14 @@ def totals_by_stage(platform: Platform, warehouse: Warehouse) -> list[dict[str, 
 
     `exchange` is null when the exchange is the real one, which tells no totals.
     """
-    ledger = _get_json(f"{platform.collector_url}/ledger")
+    ledgers = [_get_json(f"{url}/ledger") for url in platform.collector_urls]
+    # More than one life's, when the collector was restarted.
+    frames = sum(life["frames"] for life in frame_ledger(warehouse))
+    frames = max(frames, sum(ledger["frames"]["published"] for ledger in ledgers))
     stages = {
         "exchange": _of_exchange(platform.exchange_url),
-        "received": _of_ledger(ledger),
-        "published": count_frames(read_published(platform, ledger["frames"]["published"])),
+        "received": _of_ledgers(ledgers),
+        "published": count_frames(read_published(platform, frames)),
         "archived": count_frames(_archived(platform)),
         "loaded": _of_rows(warehouse.rows(_LOADED) + warehouse.rows(_LOADED_AGGREGATES)),
         "deduplicated": _of_rows(
@@ -143,9 +147,14 @@ def rejections(warehouse: Warehouse) -> list[dict[str, Any]]:
 
 
 def count_frames(frames: Iterable[Frame]) -> dict[_Key, Totals]:
-    """Decode the trades of frames, each frame once, and add them up by channel and symbol."""
+    """Decode the trades of frames and add them up by channel and symbol, each id once.
+
+    An id comes twice where connections overlap, where a hole was healed that was none, and when a
+    collector repeats what a killed one had sent.
+    """
     counted: dict[_Key, Totals] = {}
     seen: set[str] = set()
+    seen_ids: dict[_Key, set[int]] = {}
     for frame in frames:
         header = frame.header
         layout = _LAYOUTS.get(header.channel)
@@ -158,6 +167,14 @@ def count_frames(frames: Iterable[Frame]) -> dict[_Key, Totals]:
         rows = decode_batch(frame.body, header.channel, origin).rows
         if rows is None:
             continue
+        is_new = []
+        symbols, ids = rows.column("symbol").to_pylist(), rows.column(layout.id_column).to_pylist()
+        for symbol, item_id in zip(symbols, ids, strict=True):
+            known = seen_ids.setdefault((header.channel, header.market, symbol), set())
+            is_new.append(item_id not in known)
+            known.add(item_id)
+        if not all(is_new):
+            rows = rows.filter(pa.array(is_new))
         for found in totals_by_symbol(rows, layout):
             key = (header.channel, header.market, found.symbol)
             totals = counted.setdefault(key, _no_totals(key))
@@ -179,8 +196,18 @@ def _of_exchange(url: str | None) -> dict[_Key, Totals] | None:
     )
 
 
-def _of_ledger(ledger: dict[str, Any]) -> dict[_Key, Totals]:
-    return _of_rows(row for row in ledger["symbols"] if row["channel"] in _LAYOUTS)
+def _of_ledgers(ledgers: Iterable[dict[str, Any]]) -> dict[_Key, Totals]:
+    """Add up what the collectors received; two of them receive everything twice."""
+    received: dict[_Key, Totals] = {}
+    for ledger in ledgers:
+        rows = (row for row in ledger["symbols"] if row["channel"] in _LAYOUTS)
+        for key, found in _of_rows(rows).items():
+            totals = received.setdefault(key, _no_totals(key))
+            totals.count += found.count
+            totals.sum_ids += found.sum_ids
+            totals.sum_quantity = _plus(totals.sum_quantity, found.sum_quantity)
+            totals.sum_quote_quantity = _plus(totals.sum_quote_quantity, found.sum_quote_quantity)
+    return received
 
 
 def _of_rows(rows: Iterable[dict[str, Any]]) -> dict[_Key, Totals]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-# A redelivered frame may be loaded twice; the stage after it counts each trade once.
-_MAY_REPEAT: Final = "loaded"
+# A trade may be received twice (connections overlap, holes are healed) and a redelivered frame
+# loaded twice; the other stages count each trade once.
+MAY_REPEAT: Final = ("received", "loaded")
 
 
 def judge(certificate: dict[str, Any]) -> list[str]:
@@ -27,7 +28,7 @@ def _unequal_totals(symbols: list[dict[str, Any]]) -> list[str]:
         stages = {
             name: totals
             for name, totals in row.items()
-            if name not in ("market", "channel", "symbol", _MAY_REPEAT) and totals is not None
+            if name not in ("market", "channel", "symbol", *MAY_REPEAT) and totals is not None
         }
         first = next(iter(stages))
         problems += [
@@ -35,11 +36,13 @@ def _unequal_totals(symbols: list[dict[str, Any]]) -> list[str]:
             for name, totals in stages.items()
             if totals != stages[first]
         ]
-        loaded, unique = row[_MAY_REPEAT], row["deduplicated"]
-        if loaded["count"] < unique["count"]:
-            problems.append(f"{row['symbol']}: fewer rows loaded than there are trades")
-        elif loaded["count"] == unique["count"] and loaded != unique:
-            problems.append(f"{row['symbol']}: loaded has {loaded}, deduplicated has {unique}")
+        unique = row["deduplicated"]
+        for name in MAY_REPEAT:
+            totals = row[name]
+            if totals["count"] < unique["count"]:
+                problems.append(f"{row['symbol']}: fewer rows {name} than there are trades")
+            elif totals["count"] == unique["count"] and totals != unique:
+                problems.append(f"{row['symbol']}: {name} has {totals}, deduplicated has {unique}")
     return problems
 
 

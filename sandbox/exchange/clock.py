@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class SimulatedClock:
-    """now = start + (wall - wall at creation) x speed, but for one hurry.
+    """now = start + (wall - wall at creation) x speed, but for one hurry and jumps.
 
     `wall` returns seconds and never runs backwards (`time.monotonic`).
     """
@@ -20,6 +20,7 @@ class SimulatedClock:
         self._wall_start = wall()  # seconds at `_since_us`
         self._since_us = start_us
         self._hurry_s = 0.0
+        self._ahead_us = 0  # by jumps since
 
     @property
     def is_hurrying(self) -> bool:
@@ -35,17 +36,27 @@ class SimulatedClock:
         now_us = self.now_us()
         if until_us <= now_us:
             raise ValueError("the market's clock is there already")
-        self._since_us, self._wall_start = now_us, self._wall()
+        self._since_us, self._wall_start, self._ahead_us = now_us, self._wall(), 0
         self.hurry_ends_us, self._hurry_s = until_us, seconds
+
+    def jump(self, seconds: float) -> None:
+        """Go so much ahead at once.
+
+        Raises:
+            ValueError: the clock is hurrying.
+        """
+        if self.is_hurrying:
+            raise ValueError("the market's clock is hurrying; wait for its end (/sim/status)")
+        self._ahead_us += int(seconds * 1_000_000)
 
     def now_us(self) -> int:
         """Return the simulated UTC time in microseconds."""
         passed = self._wall() - self._wall_start
-        since_us = self._since_us
+        since_us = self._since_us + self._ahead_us
         if self.hurry_ends_us is not None:
             if passed < self._hurry_s:
                 return since_us + int((self.hurry_ends_us - since_us) * (passed / self._hurry_s))
-            since_us, passed = self.hurry_ends_us, passed - self._hurry_s
+            since_us, passed = self.hurry_ends_us + self._ahead_us, passed - self._hurry_s
         return since_us + int(passed * self.speed * 1_000_000)
 
 

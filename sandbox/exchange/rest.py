@@ -5,13 +5,16 @@ The rules are in `rest_rules.py`, the data in `history.py`; this file joins them
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
 from sandbox.exchange.exchange_info import PARAMETERS as EXCHANGE_INFO_PARAMETERS
 from sandbox.exchange.exchange_info import choose, exchange_info
+from sandbox.exchange.faults import Fault, FaultPlan, wrong_answer
 from sandbox.exchange.history import History
 from sandbox.exchange.klines import INTERVALS
 from sandbox.exchange.limits import Limits, Verdict, WeightMeter
@@ -38,6 +41,7 @@ class RestApi:
         limits: the weight and ban limits.
         now_us: the simulated time.
         wall: Unix seconds, for the limits.
+        faults: what goes wrong on purpose.
     """
 
     def __init__(
@@ -47,7 +51,10 @@ class RestApi:
         limits: Limits,
         now_us: Callable[[], int],
         wall: Callable[[], float],
+        faults: FaultPlan,
     ) -> None:
+        self._faults = faults
+        self._answers = 0  # wrong ones
         self._instruments = listings.instruments
         self._history = history
         self._limits = limits
@@ -75,6 +82,8 @@ class RestApi:
             verdict = self._meter.charge(request.remote or "", WEIGHTS[path], self._wall())
             if verdict.status != 200:
                 return self._refused(verdict)
+            if (fault := self._faults.of_request(path)) is not None:
+                return await self._faulty(request, fault, verdict)
             try:
                 unit = time_unit(request.headers.get("X-MBX-TIME-UNIT"))
                 return _json_response(answer(request, unit), 200, verdict)
@@ -91,6 +100,28 @@ class RestApi:
         response = _json_response(body, verdict.status, verdict)
         response.headers["Retry-After"] = str(verdict.retry_after_s)
         return response
+
+    async def _faulty(self, request: web.Request, fault: Fault, verdict: Verdict) -> web.Response:
+        """Answer as a fault says."""
+        if fault.what == "rest_timeout":
+            await asyncio.sleep(fault.delay_seconds)
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=504)
+        if fault.what == "rest_garbage":
+            body = wrong_answer(random.Random(self._next_answer(fault)))
+            return web.Response(body=body, content_type="application/json")
+        status = int(fault.status or 500)
+        if status in (418, 429):
+            wait_s = fault.retry_after if fault.retry_after is not None else 1
+            return self._refused(Verdict(status, verdict.used_weight, wait_s))
+        text = "Service Unavailable" if status >= 500 else "Forbidden"
+        headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+        return web.Response(status=status, text=f"<html>{text}</html>", headers=headers)
+
+    def _next_answer(self, fault: Fault) -> int:
+        self._answers += 1
+        return fault.seed + self._answers
 
     def _ping(self, request: web.Request, _unit: int) -> object:
         _query(request, ())

@@ -15,10 +15,12 @@ from aiohttp import web
 
 from sandbox.exchange.catalogue import delisted_instruments, trading_instruments
 from sandbox.exchange.clock import SimulatedClock, Timeline
+from sandbox.exchange.fault_api import FaultApi
+from sandbox.exchange.faults import FaultPlan
 from sandbox.exchange.feed import MarketFeed
 from sandbox.exchange.firehose import Firehose
 from sandbox.exchange.history import History, MarketHistory, NoHistory
-from sandbox.exchange.hub import FrameSeam, Hub, unchanged
+from sandbox.exchange.hub import Hub
 from sandbox.exchange.klines import MINUTE_US
 from sandbox.exchange.listings import Listings
 from sandbox.exchange.market import Market
@@ -41,21 +43,23 @@ class Exchange:
 
     Args:
         settings: what to serve and how.
-        seam: every market-data message passes through it.
 
     Raises:
         OSError: the port is taken or a recording cannot be read (on entering).
         ValueError: a recording is damaged (on entering).
     """
 
-    def __init__(self, settings: Settings, seam: FrameSeam = unchanged) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         start_us = settings.start_us
         if start_us is None:
             start_us = time.time_ns() // 1000
         self.clock = SimulatedClock(start_us, settings.speed, time.monotonic)
-        self.hub = Hub(settings.limits.send_buffer_bytes, seam)
-        self.websockets = WebsocketApi(self.hub, settings.limits, self.clock.now_us, time.monotonic)
+        self.faults = FaultPlan(time.monotonic)
+        self.hub = Hub(settings.limits.send_buffer_bytes, self.faults)
+        self.websockets = WebsocketApi(
+            self.hub, settings.limits, self.clock.now_us, time.monotonic, self.faults
+        )
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -119,9 +123,12 @@ class Exchange:
     def _routes(self, source: Source) -> list[web.RouteDef]:
         history: History = MarketHistory(source) if isinstance(source, MarketFeed) else NoHistory()
         listings = Listings([*source.instruments, *delisted_instruments()])
-        rest = RestApi(listings, history, self._settings.limits, self.clock.now_us, time.time)
-        control = SimApi(source, self.clock, self.hub, self.websockets, listings)
-        return [*self.websockets.routes(), *rest.routes(), *control.routes()]
+        limits, clock = self._settings.limits, self.clock
+        rest = RestApi(listings, history, limits, clock.now_us, time.time, self.faults)
+        control = SimApi(source, clock, self.hub, self.websockets, listings)
+        feed = source if isinstance(source, MarketFeed) else None
+        faults = FaultApi(self.faults, self.websockets, listings, clock, feed)
+        return [*self.websockets.routes(), *rest.routes(), *control.routes(), *faults.routes()]
 
     def _source(self) -> Source:
         settings = self._settings

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from sandbox.exchange.control import Session, TooManyStreamsError
+from sandbox.exchange.faults import FaultPlan
 from sandbox.exchange.frames import PING, PONG
 from sandbox.exchange.hub import Connection, Hub
 from sandbox.exchange.limits import ConnectionAttempts, Keepalive, Limits, RateWindow
@@ -36,12 +37,19 @@ class WebsocketApi:
         limits: the connection limits.
         now_us: the simulated time.
         wall: seconds that never run backwards, for the limits.
+        faults: what goes wrong on purpose.
     """
 
     def __init__(
-        self, hub: Hub, limits: Limits, now_us: Callable[[], int], wall: Callable[[], float]
+        self,
+        hub: Hub,
+        limits: Limits,
+        now_us: Callable[[], int],
+        wall: Callable[[], float],
+        faults: FaultPlan,
     ) -> None:
         self._hub = hub
+        self._faults = faults
         self._limits = limits
         self._attempts = ConnectionAttempts(limits)
         self._now_us = now_us
@@ -61,18 +69,43 @@ class WebsocketApi:
         while True:
             now = self._wall()
             for connection in list(self._hub.live_connections()):
+                if now < connection.stalled_until:
+                    continue
                 reason = connection.keepalive.expired(now)
                 if reason is not None:
                     self._close_soon(connection, WSCloseCode.POLICY_VIOLATION, reason)
+                elif self._faults.withholds_pings():
+                    continue
                 elif (payload := connection.keepalive.ping_due(now)) is not None:
                     connection.send_now(payload, PING)
+            self._hub.flush()  # what was held back; the source may be silent
             await asyncio.sleep(_HOUSEKEEPING_S)
 
-    def cut(self) -> int:
-        """Cut all connections without a closing handshake; returns how many."""
-        connections = list(self._hub.live_connections())
+    def cut(self, count: int | None = None) -> int:
+        """Cut the `count` oldest connections (None: all) without a handshake; returns how many."""
+        connections = list(self._hub.live_connections())[:count]
         for connection in connections:
             connection.abort()
+        return len(connections)
+
+    def stall(self, seconds: float, count: int | None = None) -> int:
+        """Send nothing to the `count` oldest connections for so long; returns how many."""
+        connections = list(self._hub.live_connections())[:count]
+        for connection in connections:
+            self._hub.stall(connection, seconds)
+        return len(connections)
+
+    def shut_down(self, seconds: float) -> int:
+        """Announce serverShutdown and close these connections later; returns how many."""
+        connections = list(self._hub.live_connections())
+        self.announce_shutdown()
+
+        def close() -> None:
+            for connection in connections:
+                if connection.alive:
+                    self._close_soon(connection, WSCloseCode.GOING_AWAY, "")
+
+        asyncio.get_running_loop().call_later(seconds, close)
         return len(connections)
 
     def announce_shutdown(self) -> int:
@@ -101,6 +134,8 @@ class WebsocketApi:
     async def _serve(
         self, request: web.Request, streams: str, *, combined: bool
     ) -> web.StreamResponse:
+        if self._faults.refuses_connections():
+            return web.Response(status=503)
         if not self._attempts.allow(request.remote or "", self._wall()):
             return web.json_response({"code": -1034, "msg": "Too many connections."}, status=429)
         try:

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
@@ -54,6 +55,19 @@ class TestCountFrame:
         assert (eth.symbol, eth.count) == ("ETHUSDT", 1)
         at = OPENED_AT
         assert found.span == Span(at, at, at, at)
+
+    def test_records_of_holes_are_told_apart_by_channel_and_first_id(self) -> None:
+        record = {
+            "run_id": "c1/7", "channel": "trade", "symbol": "A", "first_missing_id": 2,
+            "last_missing_id": 4, "missing": 3, "found_at": OPENED_AT, "outcome": "failed",
+            "cause": "unknown", "witnesses": "", "frames": "", "detail": "",
+        }  # fmt: skip
+        lines = [
+            json.dumps({"received_at": OPENED_AT, "data": record | change}).encode()
+            for change in ({}, {}, {"channel": "aggTrade"}, {"first_missing_id": 4, "missing": 1})
+        ]
+        (totals,) = count_frame(decoded(*lines, channel="hole")).totals
+        assert (totals.symbol, totals.count, totals.sum_ids) == ("A", 3, Decimal(8))
 
     def test_the_copies_of_an_id_that_differ_count_both(self) -> None:
         (totals,) = count_frame(decoded(trade(1), trade(1, q="0.3"))).totals

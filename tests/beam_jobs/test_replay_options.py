@@ -30,7 +30,7 @@ def test_defaults() -> None:
     assert (replay.bucket, replay.market, replay.dataset) == ("archive", "spot", None)
     assert replay.first == datetime(2026, 2, 2, 2, tzinfo=UTC)
     assert replay.last == datetime(2026, 2, 2, 3, tzinfo=UTC)
-    assert replay.channels == ("trade", "aggTrade", "kline", "bookTicker", "exchangeInfo")
+    assert replay.channels == ("trade", "aggTrade", "kline", "bookTicker", "exchangeInfo", "hole")
     assert replay.symbols == frozenset()
     assert replay.proof == "replays/2026-02-02T02--2026-02-02T03--20260301T123000Z.json"
     assert replay.asked["tables"] == "in place"

@@ -163,3 +163,55 @@ def test_it_says_when_it_is_full(tmp_path: Path, broker: Broker) -> None:
     broker.futures[0][1].set_result("1")
     wait_for(lambda: not subject.is_full)
     assert subject.stop(10)
+
+
+def test_frames_that_are_put_together_are_committed_together(
+    tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path)
+    good_commit, sizes = spool.commit, []
+
+    def commit(arrived, acknowledged) -> None:
+        sizes.append(len(arrived))
+        good_commit(arrived, acknowledged)
+
+    monkeypatch.setattr(spool, "commit", commit)
+    subject = Outbox(spool, broker, max_spool_bytes=10**9)
+    subject.start()
+    sealed = frames(300)
+    for start in range(0, 300, 3):
+        subject.put(*sealed[start : start + 3])
+    assert subject.stop(10)
+    assert len(broker.taken) == 300
+    assert all(size % 3 == 0 for size in sizes)
+
+
+def test_between_full_and_room_there_is_some_distance(tmp_path: Path, broker: Broker) -> None:
+    broker.is_silent = True
+    sealed = frames(4)
+    size = sum(len(frame.data) for frame in sealed)
+    subject = Outbox(Spool(tmp_path), broker, max_spool_bytes=size)
+    assert subject.has_room
+    subject.start()
+    subject.put(*sealed)
+    wait_for(lambda: subject.is_full and len(broker.futures) == 4)
+    broker.futures.pop(0)[1].set_result("1")
+    wait_for(lambda: not subject.is_full)
+    assert not subject.has_room, "three quarters are used"
+    broker.futures.pop(0)[1].set_result("1")
+    wait_for(lambda: subject.has_room)
+    for _, future in broker.futures:
+        future.set_result("1")
+    assert subject.stop(10)
+
+
+def test_frames_that_wait_for_the_disk_are_bounded(
+    tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = frames(2)
+    monkeypatch.setattr(outbox, "MAX_WAITING_BYTES", len(sealed[0].data) + 1)
+    subject = Outbox(Spool(tmp_path), broker, max_spool_bytes=10**9)  # its thread does not run
+    subject.put(sealed[0])
+    assert not subject.is_full
+    subject.put(sealed[1])
+    assert subject.is_full

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from collector.exchange_info import split_entries
-from collector.selection import SelectionError, select_symbols
+from collector.selection import SelectionError, select_symbols, unknown_symbols
 
 INFO = [
     b'{"symbol":"BTCUSDT","status":"TRADING","quoteAsset":"USDT"}',
@@ -18,13 +18,25 @@ def test_trading_symbols_of_the_quote_assets() -> None:
     assert select_symbols(INFO, (), ("*",)) == ["BTCUSDT", "ETHBTC"]
 
 
-def test_a_list_is_taken_as_it_is() -> None:
-    assert select_symbols(INFO, ("ETHBTC", "OLDUSDT"), ("USDT",)) == ["OLDUSDT", "ETHBTC"]
+def test_of_a_list_those_that_trade() -> None:
+    assert select_symbols(INFO, ("ETHBTC", "BTCUSDT", "OLDUSDT"), ("USDT",)) == [
+        "BTCUSDT",
+        "ETHBTC",
+    ]
 
 
-def test_an_unknown_symbol_is_named() -> None:
-    with pytest.raises(SelectionError, match="NOPEUSDT"):
-        select_symbols(INFO, ("BTCUSDT", "NOPEUSDT"), ())
+def test_a_list_of_symbols_that_do_not_trade_now_waits() -> None:
+    assert select_symbols(INFO, ("OLDUSDT",), ("USDT",)) == []
+
+
+def test_a_list_without_any_known_symbol_is_an_error() -> None:
+    with pytest.raises(SelectionError, match=r"BINANCE_SYMBOLS: .* NOPEUSDT"):
+        select_symbols(INFO, ("NOPEUSDT",), ())
+
+
+def test_unknown_symbols_are_named() -> None:
+    assert select_symbols(INFO, ("BTCUSDT", "NOPEUSDT"), ()) == ["BTCUSDT"]
+    assert unknown_symbols(INFO, ("BTCUSDT", "NOPEUSDT", "OLDUSDT")) == ["NOPEUSDT"]
 
 
 def test_no_symbol_at_all_is_an_error() -> None:

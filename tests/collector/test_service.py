@@ -69,6 +69,7 @@ def settings_for(exchange_url: str, line: Line, spool: Path, **changes: Any) -> 
         frame_age_ms=20,
         control_totals="full",
         spool_dir=spool,
+        heal_after_ms=100,
         http_port=free_ports("127.0.0.1", 1)[0],
         pubsub_project=line.project.split("/")[1],
         pubsub_topic=line.topic.split("/")[-1],
@@ -146,7 +147,7 @@ class Bench:
         return await self.wait_for(lambda health: health["status"] == "ok", "/healthz")
 
     async def quiet(self) -> None:
-        """Let the market sleep and wait until nothing moves any more."""
+        """Let the market sleep and wait until nothing moves any more, and nothing is missing."""
         await self.sim("/sim/pause")
         before: tuple[int, ...] = ()
         async with asyncio.timeout(SECONDS):
@@ -154,7 +155,8 @@ class Bench:
                 sent = (await self.sim("/sim/status"))["sent_messages"]
                 ledger = await self.ask("/ledger")
                 after = (sent, ledger["messages"].get("trade", 0), ledger["frames"]["sealed"])
-                if after == before and ledger["frames"]["pending"] == 0:
+                is_still = after == before and ledger["frames"]["pending"] == 0
+                if is_still and not (await self.ask("/healthz"))["holes"]["open"]:
                     return
                 before = after
                 await asyncio.sleep(QUIET_SECONDS)
@@ -195,23 +197,37 @@ async def test_what_the_exchange_sent_is_what_was_published(
     assert ledger["frames"]["sealed"] == ledger["frames"]["published"]
     assert metrics["collector_published_frames_total"] >= ledger["frames"]["published"]
     frames = await pulled(line, ledger["frames"]["published"])
-    sequences = [frame.header.sequence for frame in frames]
-    assert sequences == list(range(1, len(frames) + 1))
     assert {frame.header.channel for frame in frames} == {"exchangeInfo", "trade", "control"}
+    assert_whole(frames, totals)
+    assert all(found == sorted(found) for found in ids_of(frames).values())
+    names = ("count", "sum_ids", "first_id", "last_id", "sum_quantity", "sum_quote_quantity")
+    assert by_symbol(ledger["symbols"], *names) == by_symbol(totals, *names)
 
+
+def holes_in(frames: list[Frame]) -> list[dict[str, Any]]:
+    """Return the records of holes in the frames."""
+    return [
+        json.loads(text)["data"]
+        for frame in frames
+        if frame.header.channel == "hole"
+        for text in split_lines(frame.body)
+    ]
+
+
+def assert_whole(frames: list[Frame], totals: list[dict[str, Any]]) -> None:
+    """Check that the frames have every trade of the exchange's own account exactly once."""
+    assert [frame.header.sequence for frame in frames] == list(range(1, len(frames) + 1))
     ids = ids_of(frames)
     assert all(len(found) == len(set(found)) for found in ids.values())
     assert {
         symbol: {
             "count": len(found),
             "sum_ids": sum(found),
-            "first_id": found[0],
-            "last_id": found[-1],
+            "first_id": min(found),
+            "last_id": max(found),
         }
         for symbol, found in ids.items()
     } == by_symbol(totals, "count", "sum_ids", "first_id", "last_id")
-    names = ("count", "sum_ids", "first_id", "last_id", "sum_quantity", "sum_quote_quantity")
-    assert by_symbol(ledger["symbols"], *names) == by_symbol(totals, *names)
 
 
 def by_symbol(rows: list[dict[str, Any]], *names: str) -> dict[str, dict[str, Decimal]]:
@@ -227,44 +243,107 @@ async def metrics_of(it: Bench) -> dict[str, float]:
     return {name: float(value) for name, value in pairs}
 
 
-async def test_a_cut_is_followed_by_a_new_connection(line: Line, tmp_path: Path) -> None:
-    async with bench(line, tmp_path) as it:
+async def test_a_cut_is_followed_by_a_new_connection_and_healed(line: Line, tmp_path: Path) -> None:
+    async with bench(line, tmp_path, channels=("trade", "aggTrade")) as it:
         await it.collected(200)
-        assert await it.sim("/sim/cut") == {"connections": 1}
+        assert await it.sim("/sim/cut") == {"connections": 2}
         health = await it.wait_for(
             lambda found: found["connections"]["trade-0"]["connects"] == 2, "/healthz"
         )
         assert health["connections"]["trade-0"]["last_end"].startswith("code 1006")
         before = (await it.ask("/ledger"))["lines"]["published"]
         await it.collected(before + 200)
+        await it.wait_for(lambda found: found["connections"]["aggTrade-0"]["is_open"], "/healthz")
         await it.quiet()
+        totals = await it.sim("/sim/totals")
+        metrics = await metrics_of(it)
         ledger = await it.ask("/ledger")
     frames = await pulled(line, ledger["frames"]["published"])
-    assert [frame.header.sequence for frame in frames] == list(range(1, len(frames) + 1))
-    for found in ids_of(frames).values():
-        assert found == sorted(set(found)), "in order, and nothing twice"
+    assert_whole(frames, totals["trades"])
+    names = ("count", "sum_ids", "first_id", "last_id")
+    for channel, kind in (("trade", "trades"), ("aggTrade", "agg_trades")):
+        received = [each for each in ledger["symbols"] if each["channel"] == channel]
+        assert by_symbol(received, *names) == by_symbol(totals[kind], *names)
+    holes = holes_in(frames)
+    assert {(each["channel"], each["cause"], each["outcome"]) for each in holes} == {
+        *(("trade", "disconnect", "healed"), ("aggTrade", "disconnect", "healed")),
+    }
+    by_id = {frame.header.frame_id: frame.header for frame in frames}
+    for hole in holes:
+        carried = [by_id[name].symbols[hole["symbol"]] for name in hole["frames"].split(", ")]
+        assert sum(totals.count for totals in carried) >= hole["missing"]
+        assert hole["found_at"] < hole["closed_at"]
+    missed = sum(each["missing"] for each in holes)
+    assert metrics['collector_hole_ids_total{outcome="healed"}'] == missed > 0
+    assert metrics["collector_rest_weight_total"] <= 20 + 25 * len(holes)
 
 
-async def test_the_server_s_notice_makes_each_connection_anew_once(
+async def test_the_server_s_notice_replaces_each_connection_once_and_loses_nothing(
     line: Line, tmp_path: Path
 ) -> None:
     async with bench(line, tmp_path, streams_per_connection=2) as it:
         await it.healthy()
         await it.collected(200)
         assert await it.sim("/sim/shutdown-notice") == {"connections": 3}
-        await it.wait_for(
-            lambda found: all(
-                each["connects"] >= 2 and each["is_open"] for each in found["connections"].values()
-            ),
+        health = await it.wait_for(
+            lambda found: all(each["rotations"] == 1 for each in found["connections"].values()),
             "/healthz",
         )
+        assert {each["connects"] for each in health["connections"].values()} == {2}
         before = (await it.ask("/ledger"))["lines"]["published"]
         await it.collected(before + 400)
-        connections = (await it.ask("/healthz"))["connections"]
-        assert {each["connects"] for each in connections.values()} == {2}
+        await it.quiet()
+        totals = (await it.sim("/sim/totals"))["trades"]
+        metrics = await metrics_of(it)
+        ledger = await it.ask("/ledger")
+    assert metrics["collector_duplicate_messages_total"] > 0
+    assert metrics["collector_subscribed_streams"] == 6
+    frames = await pulled(line, ledger["frames"]["published"])
+    assert_whole(frames, totals)
+    assert holes_in(frames) == []
 
 
-async def test_a_full_spool_holds_the_exchange_back_and_nothing_is_lost(
+async def test_a_symbol_is_followed_and_dropped_while_it_runs(line: Line, tmp_path: Path) -> None:
+    async with bench(line, tmp_path, exchange_info_seconds=1) as it:
+        await it.healthy()
+        assert await it.sim("/sim/list?symbol=NEWUSDT") == {"symbols": 9}
+        health = await it.wait_for(
+            lambda found: found["connections"]["trade-0"]["streams"] == 7, "/healthz"
+        )
+        assert health["symbols"] == 7
+        await it.sim("/sim/delist?symbol=BTCUSDT")
+        await it.wait_for(lambda found: found["connections"]["trade-0"]["streams"] == 6, "/healthz")
+        assert (await it.sim("/sim/status"))["subscriptions"] == 6
+        assert (await metrics_of(it))["collector_subscribed_streams"] == 6
+
+
+async def test_one_of_two_collectors_may_die(line: Line, tmp_path: Path) -> None:
+    async with bench(line, tmp_path / "one") as it, aiohttp.ClientSession() as client:
+        await it.collected(200)
+        settings = settings_for(it.exchange.url, line, tmp_path / "two", collector_id="c2")
+        other = Bench(it.exchange, settings, client)
+        await other.collected(200)
+        it.running.cancel()
+        await asyncio.gather(it.running, return_exceptions=True)
+        it.settings, it.stop, it.running = other.settings, other.stop, other.running
+        await it.collected((await it.ask("/ledger"))["lines"]["published"] + 400)
+        await it.quiet()
+        totals = (await it.sim("/sim/totals"))["trades"]
+        ledger = await it.ask("/ledger")
+    expected = {each["symbol"]: range(each["first_id"], each["last_id"] + 1) for each in totals}
+    frames: list[Frame] = []
+    while {symbol: set(found) for symbol, found in ids_of(frames).items()} != {
+        symbol: set(ids) for symbol, ids in expected.items()
+    }:
+        frames += await pulled(line, 1)  # it fails when nothing comes any more
+    assert {frame.header.collector for frame in frames} == {"c1", "c2"}
+    assert any(len(found) > len(set(found)) for found in ids_of(frames).values())
+    assert ledger["collector"] == "c2"
+    received = {each["symbol"]: each["count"] for each in ledger["symbols"]}
+    assert all(received[symbol] < len(ids) for symbol, ids in expected.items()), "not alone"
+
+
+async def test_a_full_spool_drops_and_heals_and_never_holds_the_exchange_back(
     line: Line, tmp_path: Path, broker: Broker
 ) -> None:
     fault = {"kind": "unavailable", "target": "publish"}
@@ -274,19 +353,25 @@ async def test_a_full_spool_holds_the_exchange_back_and_nothing_is_lost(
     ):
         async with admin.post(broker.faults, json=fault) as answer:
             assert answer.status == 201
-        health = await it.wait_for(lambda found: found["is_paused"], "/healthz")
-        assert health["pending_frames"] > 0
+        health = await it.wait_for(lambda found: found["is_dropping"], "/healthz")
+        assert (health["status"], health["pending_frames"] > 0) == ("failing", True)
+        await it.wait_for(lambda ledger: ledger["messages"]["trade"] > 2_000, "/ledger")
         async with admin.delete(broker.faults) as answer:
             assert answer.status == 200
-        await it.wait_for(lambda found: not found["is_paused"], "/healthz")
-        await it.collected(500)
+        health = await it.wait_for(lambda found: not found["is_dropping"], "/healthz")
+        assert health["connections"]["trade-0"]["connects"] == 1
+        before = (await it.ask("/ledger"))["lines"]["published"]
+        await it.collected(before + 800)
         await it.quiet()
-        ledger = await it.ask("/ledger")
+        metrics = await metrics_of(it)
         totals = (await it.sim("/sim/totals"))["trades"]
+        ledger = await it.ask("/ledger")
     frames = await pulled(line, ledger["frames"]["published"])
-    assert {symbol: len(set(found)) for symbol, found in ids_of(frames).items()} == {
-        each["symbol"]: each["count"] for each in totals
-    }
+    assert_whole(frames, totals)
+    holes = holes_in(frames)
+    assert {(each["cause"], each["outcome"]) for each in holes} == {("dropped", "healed")}
+    dropped = metrics['collector_dropped_messages_total{channel="trade"}']
+    assert dropped == sum(each["missing"] for each in holes) > 0
 
 
 async def test_symbols_are_told_at_start_and_when_they_change(line: Line, tmp_path: Path) -> None:
@@ -320,12 +405,12 @@ async def test_a_later_refusal_of_exchange_info_ends_nothing(
 ) -> None:
     asked = 0
 
-    async def fetch(*arguments: Any) -> list[bytes]:
+    async def fetch(*arguments: Any, **options: Any) -> list[bytes]:
         nonlocal asked
         asked += 1
         if asked == 2:
             raise ExchangeError("HTTP 403: WAF")
-        return await fetch_exchange_info(*arguments)
+        return await fetch_exchange_info(*arguments, **options)
 
     monkeypatch.setattr(service, "fetch_exchange_info", fetch)
     async with bench(line, tmp_path, exchange_info_seconds=1) as it:
@@ -366,6 +451,7 @@ class TestProcess:
             "COLLECTOR_SPOOL_DIR": str(settings.spool_dir),
             "COLLECTOR_HTTP_PORT": str(settings.http_port),
             "COLLECTOR_DRAIN_SECONDS": "5",
+            "COLLECTOR_HEAL_AFTER_MS": str(settings.heal_after_ms),
             "PUBSUB_PROJECT": settings.pubsub_project,
             "PUBSUB_TOPIC": settings.pubsub_topic,
             "PUBSUB_EMULATOR_HOST": address,
@@ -467,3 +553,57 @@ class TestProcess:
         )
         assert before.keys() == after.keys()
         assert all(after[symbol]["count"] > before[symbol]["count"] for symbol in before)
+
+    async def test_after_kill_9_and_cuts_every_trade_is_there_once(
+        self, line: Line, tmp_path: Path, broker: Broker
+    ) -> None:
+        async with (
+            Exchange(ExchangeSettings(port=0, symbols=4, rate=400, history_s=60)) as exchange,
+            aiohttp.ClientSession() as client,
+        ):
+            settings = settings_for(exchange.url, line, tmp_path / "spool")
+            environment = self.environment(settings, broker.address)
+            log = tmp_path / "log"
+
+            async def sim(path: str) -> dict[str, Any]:
+                method = client.get if path == "/sim/totals" else client.post
+                async with method(exchange.url + path) as answer:
+                    return await answer.json()  # type: ignore[no-any-return]
+
+            for _ in range(2):
+                with self.running(environment, log) as process:
+                    await self.ledger(settings, lambda found: found["lines"]["published"] >= 100)
+                    await sim("/sim/cut")
+                    process.kill()
+                await asyncio.sleep(0.5)
+            with self.running(environment, log) as process:
+                await self.ledger(settings, lambda found: found["lines"]["published"] > 0)
+                await sim("/sim/cut")
+                sent = by_symbol((await sim("/sim/totals"))["trades"], "last_id")
+
+                def has_come_behind(found: dict[str, Any]) -> bool:
+                    """What a cut has taken of a symbol shows with its next trade."""
+                    last = by_symbol(found["symbols"], "last_id")
+                    return all(last[each]["last_id"] > sent[each]["last_id"] + 9 for each in sent)
+
+                await self.ledger(settings, has_come_behind)
+                await sim("/sim/pause")
+                names = ("count", "sum_ids", "first_id", "last_id")
+                expected = by_symbol((await sim("/sim/totals"))["trades"], *names)
+                await self.ledger(
+                    settings, lambda found: by_symbol(found["symbols"], *names) == expected
+                )
+                process.send_signal(signal.SIGTERM)
+                assert await asyncio.to_thread(process.wait, SECONDS) == 0, log.read_text()
+        frames: dict[str, Frame] = {}
+        while {s: len(ids) for s, ids in ids_of(list(frames.values())).items()} != {
+            symbol: each["count"] for symbol, each in expected.items()
+        }:
+            frames |= {frame.header.frame_id: frame for frame in await pulled(line, 1)}
+        ids = ids_of(list(frames.values()))
+        assert {symbol: sum(set(found)) for symbol, found in ids.items()} == {
+            symbol: each["sum_ids"] for symbol, each in expected.items()
+        }
+        holes = holes_in(list(frames.values()))
+        assert {each["cause"] for each in holes} >= {"restart"}
+        assert {each["outcome"] for each in holes} == {"healed"}

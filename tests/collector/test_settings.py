@@ -71,5 +71,11 @@ def test_exchange_info_is_no_stream() -> None:
 
 @pytest.mark.parametrize("text", ["0", "1h", "86401"])
 def test_the_time_between_two_exchange_infos_is_bounded(text: str) -> None:
-    with pytest.raises(SettingsError, match=r"SECONDS: .* from 1 to 86400, was .*; write 3600"):
+    with pytest.raises(SettingsError, match=r"SECONDS: .* from 1 to 86400, was .*; write 300$"):
         read_settings({"COLLECTOR_EXCHANGE_INFO_SECONDS": text})
+
+
+@pytest.mark.parametrize("text", ["0", "86001"])
+def test_a_connection_is_replaced_before_the_exchange_ends_it(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"ROTATE_SECONDS: .* from 1 to 86000, was"):
+        read_settings({"COLLECTOR_ROTATE_SECONDS": text})

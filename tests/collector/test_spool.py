@@ -1,9 +1,11 @@
+import dataclasses
 import sqlite3
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from collector.continuity import Continuity
 from collector.sealing import SealedFrame, Sealer
 from collector.spool import Spool, SpoolError
 
@@ -98,3 +100,41 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "spool.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(SpoolError, match="COLLECTOR_SPOOL_DIR"):
         Spool(tmp_path)
+
+
+class TestHoles:
+    """Open holes are durable with the frames that changed them."""
+
+    def followed(self, *ids: int) -> tuple[Continuity, list[SealedFrame]]:
+        it = Continuity("spot")
+        return it, [it.follow(frame, "t#1", 5).frame for frame in frames(*ids)]
+
+    def test_they_are_as_the_last_durable_frame_has_left_them(self, tmp_path: Path) -> None:
+        it, sealed = self.followed(1, 3, 6, 2)
+        spool = Spool(tmp_path)
+        spool.commit(sealed[:2], [])
+        assert [hole.missing for hole in Spool(tmp_path).holes()] == [[(2, 2)]]
+        spool.commit(sealed[2:], [])
+        assert Spool(tmp_path).holes() == list(it.holes())
+        assert [hole.missing for hole in it.holes()] == [[(4, 5)]]
+
+    def test_of_one_transaction_the_last_state_counts(self, tmp_path: Path) -> None:
+        spool = Spool(tmp_path)
+        spool.commit(self.followed(1, 3, 2)[1], [])
+        assert spool.holes() == []
+
+    def test_a_transaction_that_fails_changes_none(self, tmp_path: Path) -> None:
+        _, (first, second) = self.followed(1, 3)
+        spool = Spool(tmp_path)
+        spool.commit([first], [])
+        with pytest.raises(SpoolError):
+            spool.commit([second, first], [])
+        assert spool.holes() == []
+
+    def test_those_of_other_symbols_stay(self, tmp_path: Path) -> None:
+        _, (first, second) = self.followed(1, 3)
+        (other,) = frames(9)
+        spool = Spool(tmp_path)
+        spool.commit([first, second], [])
+        spool.commit([dataclasses.replace(other, open_holes={("trade", "A"): b"[]"})], [])
+        assert len(spool.holes()) == 1

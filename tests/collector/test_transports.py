@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
 
-from collector.protocol import subscribe_messages
+from collector.protocol import control_message
 from collector.settings import TRANSPORTS
 from collector.transports import Closed, ConnectError, Link, Transport, load_transport
 from sandbox.exchange.server import Exchange
@@ -180,8 +180,6 @@ class TestEnd:
             link = await transport.connect(url, print)
             await link.read()
             await link.send("too late")
-            link.pause()
-            link.resume()
             await link.close()
 
     async def test_close_ends_the_reading(self, transport: Transport) -> None:
@@ -221,71 +219,6 @@ class TestEnd:
             link = await transport.connect(url, fail)
             with pytest.raises(ZeroDivisionError):
                 await link.read()
-            await link.close()
-
-
-class TestPause:
-    COUNT = 4_000
-    PADDING = b"x" * 16_384  # together more than queues and socket buffers take
-
-    async def send_all(self, connection: ServerConnection) -> None:
-        for number in range(self.COUNT):
-            await connection.send(b"%d " % number + self.PADDING)
-
-    async def test_the_peer_is_held_back_and_nothing_is_lost(self, transport: Transport) -> None:
-        sent = asyncio.Event()
-        numbers: list[int] = []
-
-        def take(message: bytes) -> None:
-            numbers.append(int(message.split()[0]))
-
-        async def handler(connection: ServerConnection) -> None:
-            await self.send_all(connection)
-            sent.set()
-            await connection.wait_closed()
-
-        async with server(handler) as url, asyncio.timeout(3 * SECONDS):
-            link = await transport.connect(url, take)
-            link.pause()
-            reading = asyncio.create_task(link.read())
-            with pytest.raises(TimeoutError):  # all of it takes a third of that
-                await asyncio.wait_for(sent.wait(), 1)
-            held = len(numbers)
-            link.pause()
-            await asyncio.sleep(0.01)
-            assert len(numbers) == held < self.COUNT
-            link.resume()
-            link.resume()
-            await sent.wait()
-            await until(lambda: len(numbers) == self.COUNT)
-            await link.close()
-            await reading
-        assert numbers == list(range(self.COUNT))
-
-    async def test_close_while_paused(self, transport: Transport) -> None:
-        async with server(self.send_all) as url, asyncio.timeout(SECONDS):
-            link = await transport.connect(url, lambda _: None)
-            link.pause()
-            reading = asyncio.create_task(link.read())
-            await asyncio.sleep(0.05)  # let it fill up
-            await asyncio.wait_for(link.close(), 4)
-            await reading
-
-    async def test_the_end_while_paused_is_found_when_resumed(self, transport: Transport) -> None:
-        received: list[bytes] = []
-
-        async def handler(connection: ServerConnection) -> None:
-            await connection.send("last words")
-            await connection.close(1001, "bye")
-
-        async with server(handler) as url, asyncio.timeout(SECONDS):
-            link = await transport.connect(url, received.append)
-            link.pause()
-            reading = asyncio.create_task(link.read())
-            await asyncio.sleep(0.02)
-            link.resume()
-            assert await reading == Closed(1001, "bye")
-            assert received == [b"last words"]
             await link.close()
 
 
@@ -394,8 +327,7 @@ class TestExchange:
         async with self.session(transport) as (exchange, session):
             reading = asyncio.create_task(session.link.read())
             streams = await trade_streams(exchange)
-            for message in subscribe_messages(streams):
-                await session.link.send(message)
+            await session.link.send(control_message("SUBSCRIBE", streams, 1))
             await until(lambda: session.count >= 500 and len(session.ids) == len(streams))
             await session.link.close()
             await reading

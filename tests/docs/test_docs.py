@@ -11,8 +11,12 @@ from typing import cast
 import pytest
 
 from collector import settings as collector_settings
+from collector.budget import Budget
+from collector.continuity import Continuity
+from collector.intake import Intake
 from collector.metrics import CollectorMetrics
 from collector.outbox import Outbox, OutboxCounts
+from collector.sealing import Sealer
 from market_data.channels import CHANNELS, CONTROL
 from market_data.rejections import Reason
 from market_data.tables import TABLES
@@ -81,7 +85,18 @@ def test_collector_variables_and_their_defaults() -> None:
 
 def test_collector_metrics() -> None:
     outbox = SimpleNamespace(counts=OutboxCounts(), pending_frames=0, spool_bytes=0)
-    families = CollectorMetrics(cast(Outbox, outbox), list).collect()
+    intake = Intake(
+        cast(Sealer, None),
+        Continuity("spot"),
+        cast(Outbox, outbox),
+        run_id="",
+        frame_bytes=1,
+        heal_max_ids=0,
+        grace=0,
+    )
+    families = CollectorMetrics(
+        cast(Outbox, outbox), list, intake, Continuity("spot"), Budget()
+    ).collect()
     exposed = {family.name + ("_total" if family.type == "counter" else "") for family in families}
     assert documented(CONFIGURATION, "Collector: metrics") == exposed
 

@@ -20,6 +20,7 @@ from sandbox.probes import Probe, all_of, free_ports, grpc_probe, http_probe
 from sandbox.pubsub.google import find_google_emulator
 from sandbox.services import gcs_binary
 from sandbox.settings import ROOT, Settings
+from tests.integration.dag_runs import migrate
 
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
@@ -181,6 +182,12 @@ def gcs(logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gcs]:
     ]
     with running("gcs", command, logs / "gcs.log", http_probe(f"{url}/storage/v1/b?project=any")):
         yield Gcs(url, root)
+
+
+@pytest.fixture(scope="session")
+def airflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Airflow's database as it is at first, to be copied."""
+    return migrate(tmp_path_factory.mktemp("airflow-database"))
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from plugins.market_ops.backfill.stage import KINDS, Staged, Stager
 from plugins.market_ops.backfill.tables import Day
 from sandbox.warehouse import Warehouse
 from tests.integration.conftest import HOST, BigQuery, Gcs, new_project
-from tests.integration.test_watch_stream import Airflow
+from tests.integration.dag_runs import Airflow
 from tests.plugins.backfill import samples
 from tests.plugins.backfill.samples import DAY, MINUTE, Trade
 from tests.plugins.backfill.test_stage import NOW, TRADED
@@ -35,8 +35,6 @@ _buckets = itertools.count(1)
 ONCE: dict[str, Any] = {"retry": None, "timeout": 15}
 
 RUNS = """
-import json, os, sys
-sys.path[:0] = sys.argv[1:]
 import backfill_history as module
 from market_ops.backfill import run as code
 dag, real, reasons = module.backfill_history(), code.backfill, []
@@ -51,14 +49,12 @@ def backfill(*arguments):
 code.backfill = backfill
 for each in dag.tasks:
     each.retries, each.on_failure_callback = 0, []
-for line in sys.stdin:
-    asked = json.loads(line)
-    os.environ["AIRFLOW_VAR_MARKET_OPS"] = json.dumps(asked["settings"])
+
+def load(asked):
     reasons.clear()
-    run = dag.test(run_conf=asked["conf"])
-    tasks = {each.task_id: str(each.state) for each in run.get_task_instances()}
-    found = {"tasks": tasks, "state": str(run.state), "reasons": reasons}
-    print("answer " + json.dumps(found), flush=True)
+    return told(dag.test(run_conf=asked["conf"]), reasons=reasons)
+
+serve(load)
 """
 
 
@@ -249,11 +245,11 @@ def archive() -> Iterator[Archive]:
 
 
 def test_the_dag_loads_leaves_out_and_refuses(
-    place: Place, archive: Archive, tmp_path: Path
+    place: Place, archive: Archive, tmp_path: Path, airflow_database: Path
 ) -> None:
     settings = {"project": place.project, "bucket": place.bucket.name, "vision_url": archive.url}
     conf = {"symbols": ["btcusdt"], "first_day": f"{DAY}", "last_day": f"{DAY}"}
-    with Airflow(RUNS, tmp_path, place.emulators) as airflow:
+    with Airflow(RUNS, tmp_path, airflow_database, place.emulators) as airflow:
 
         def run(**changes: Any) -> dict[str, Any]:
             return airflow.ask(settings=settings, conf=conf | changes)

@@ -1,10 +1,6 @@
 """Compaction in a bucket, in BigQuery and in Airflow: running emulators stand for Google's."""
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +16,7 @@ from plugins.market_ops.archive.compact import compact_hour, manifest_of, remova
 from plugins.market_ops.archive.storage import BucketStore, ReplacedMeanwhile
 from plugins.market_ops.candles import candles_of_day
 from tests.integration.conftest import BigQuery, Gcs, new_project
+from tests.integration.dag_runs import Airflow
 from tests.plugins.samples import HOUR, HOUR_MS, Trade, line, put
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -131,91 +128,42 @@ def test_bigquery_loads_every_object_of_a_manifest(
 
 # Airflow
 
-DRIVER = """
-import json, os, sys
-sys.path[:0] = [sys.argv[1], sys.argv[2]]
+RUNS = """
 import compact_archive as module
 from airflow.models.asset import AssetEvent
 from airflow.utils.session import create_session
 dag = module.compact_archive()
-for line in sys.stdin:
-    order = json.loads(line)
-    os.environ["AIRFLOW_VAR_MARKET_OPS"] = json.dumps(order["settings"])
-    run = dag.test(run_conf=order["conf"])
-    tasks = [[ti.task_id, ti.map_index, str(ti.state)] for ti in run.get_task_instances()]
+
+def compact(asked):
+    run = dag.test(run_conf=asked["conf"])
     with create_session() as session:
         of_run = session.query(AssetEvent).filter_by(source_run_id=run.run_id)
         events = [event.extra for event in of_run.order_by(AssetEvent.id)]
-    answer = {"state": str(run.state), "tasks": sorted(tasks), "events": events}
-    print("answer " + json.dumps(answer), flush=True)
+    return told(run, events=events)
+
+serve(compact)
 """
 
-
-class Airflow:
-    """A process that runs the DAG, with a database of its own."""
-
-    def __init__(self, folder: Path, emulators: dict[str, str]) -> None:
-        connection = {
-            "conn_type": "google_cloud_platform",
-            "extra": {"is_anonymous": True, "project": "unused-project"},
-        }
-        environment = os.environ | emulators
-        environment |= {
-            "AIRFLOW_HOME": str(folder),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(connection),
-            "NO_PROXY": "127.0.0.1,localhost",
-            "PYTHONWARNINGS": "ignore",
-        }
-        binary = Path(sys.executable).parent / "airflow"
-        subprocess.run(
-            [binary, "db", "migrate"], env=environment, check=True, capture_output=True, timeout=120
-        )
-        self._log = folder / "driver.log"
-        self._errors = self._log.open("wb")
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", DRIVER, str(ROOT / "plugins"), str(ROOT / "dags")],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
-
-    def run(self, bucket: str, days: int = 7, **conf: Any) -> dict[str, Any]:
-        """Run the DAG once; the answer has what it printed, too."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        settings = {"project": "crypto-local", "bucket": bucket, "retention_days": days}
-        self.process.stdin.write(json.dumps({"settings": settings, "conf": conf}) + "\n")
-        self.process.stdin.flush()
-        printed = []
-        for text in self.process.stdout:
-            if text.startswith("answer "):
-                return json.loads(text.removeprefix("answer ")) | {"log": "".join(printed)}
-            printed.append(text)
-        raise AssertionError(self._log.read_text(errors="replace")[-5000:])
-
-    def stop(self) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
-        self.process.wait(30)
-        self.process.stdout.close()
-        self._errors.close()
+Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def airflow(gcs: Gcs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    process = Airflow(tmp_path_factory.mktemp("airflow"), gcs.environment)
-    yield process
-    process.stop()
+def compaction(
+    gcs: Gcs, tmp_path_factory: pytest.TempPathFactory, airflow_database: Path
+) -> Iterator[Run]:
+    """Run the DAG once for a bucket."""
+    folder = tmp_path_factory.mktemp("airflow")
+    with Airflow(RUNS, folder, airflow_database, gcs.environment) as airflow:
+
+        def run(bucket: str, **conf: Any) -> dict[str, Any]:
+            settings = {"project": "crypto-local", "bucket": bucket}
+            return airflow.ask(settings=settings, conf=conf)
+
+        yield run
 
 
 def test_the_dag_compacts_around_a_corrupt_object(
-    store: BucketStore, bucket: storage.Bucket, airflow: Airflow
+    store: BucketStore, bucket: storage.Bucket, compaction: Run
 ) -> None:
     before, later = (HOUR.at(HOUR_MS // 3_600_000 + n) for n in (-1, 1))
     for hour, number in ((before, 1), (HOUR, 2), (later, 3)):
@@ -225,35 +173,35 @@ def test_the_dag_compacts_around_a_corrupt_object(
     store.write(corrupt, good[:-1] + b"x")
     raw = store.names("raw/")
 
-    answer = airflow.run(bucket.name)
+    answer = compaction(bucket.name)
     assert answer["state"] == "failed", answer["log"]
-    assert answer["tasks"] == [
-        ["compact", 0, "success"],
-        ["compact", 1, "failed"],
-        ["compact", 2, "success"],
-        ["find_hours", -1, "success"],
-        ["remove_old", -1, "failed"],
-    ]
+    assert answer["tasks"] == {
+        "find_hours": "success",
+        "compact": ["success", "failed", "success"],
+        "remove_old": "failed",
+    }
     assert f"{corrupt}: its SHA-256 is" in answer["log"]
     assert "2026-02-02T02: raw objects wait for compaction" in answer["log"]
     assert store.names("raw/") == raw
     assert manifest_of(store, HOUR)["trades"] == 2
+    assert store.names("compact/failures/") == [HOUR.failure]
 
     store.write(corrupt, good)
-    answer = airflow.run(bucket.name)
+    answer = compaction(bucket.name)
     assert answer["state"] == "success", answer["log"]
-    assert [state for *_, state in answer["tasks"]] == ["success"] * 3
+    assert answer["tasks"]["compact"] == ["success"]
+    assert store.names("compact/failures/") == []
     assert manifest_of(store, HOUR)["trades"] == 3
     assert store.names("raw/") == raw  # younger than the retention
 
 
 def test_the_dag_compacts_a_range(
-    store: BucketStore, bucket: storage.Bucket, airflow: Airflow
+    store: BucketStore, bucket: storage.Bucket, compaction: Run
 ) -> None:
     later = HOUR.at(HOUR_MS // 3_600_000 + 1)
     put(store, "a", [line(trade(1))])
     put(store, "a", [line(trade(2))], hour=later)
-    answer = airflow.run(bucket.name, first_hour="2026-02-02T03", last_hour="2026-02-02T03")
+    answer = compaction(bucket.name, first_hour="2026-02-02T03", last_hour="2026-02-02T03")
     assert answer["state"] == "success", answer["log"]
     (event,) = answer["events"]
     assert (event["hour"], event["lines"], event["trades"]) == ("2026-02-02T03", 1, 1)
@@ -262,7 +210,7 @@ def test_the_dag_compacts_a_range(
     assert len(removable(store, later)) == 1
 
 
-def test_the_dag_without_work_ends_well(bucket: storage.Bucket, airflow: Airflow) -> None:
-    answer = airflow.run(bucket.name)
+def test_the_dag_without_work_ends_well(bucket: storage.Bucket, compaction: Run) -> None:
+    answer = compaction(bucket.name)
     assert answer["state"] == "success", answer["log"]
-    assert ["remove_old", -1, "success"] in answer["tasks"]
+    assert answer["tasks"]["remove_old"] == "success"

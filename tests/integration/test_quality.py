@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +19,10 @@ from google.cloud import bigquery as bq
 from google.cloud import storage
 
 from market_data.tables import TABLES, TRADES
-from plugins.market_ops.quality.suites import COARSER, SUITE_NAMES
-from tests.integration.conftest import HOST, ROOT, BigQuery, Gcs, new_project
+from plugins.market_ops.quality.suites import SUITE_NAMES
+from plugins.market_ops.quality.suites.candles import COARSER
+from tests.integration.conftest import BigQuery, Gcs, new_project
+from tests.integration.dag_runs import Airflow
 from tests.integration.test_dbt_models import (
     DBT,
     MINUTE,
@@ -193,25 +193,22 @@ CAUGHT = {
 
 # Each line is the settings and parameters of a run of the DAG.
 RUNS = """
-import json, os, sys
-sys.path[:0] = sys.argv[1:]
 import check_quality as module
 from market_ops.quality import check
-from airflow.utils.db import initdb
 
-initdb()
-dag, told = module.check_quality(), []
-check.notify = lambda subject, body: told.append(subject)
-for line in sys.stdin:
-    asked = json.loads(line)
-    os.environ["AIRFLOW_VAR_MARKET_OPS"] = json.dumps(asked["settings"])
-    told.clear()
+dag, notices = module.check_quality(), []
+check.notify = lambda subject, body: notices.append(subject)
+
+def look(asked):
+    notices.clear()
     run = dag.test(run_conf=asked["params"])
     tasks = {
         each.rendered_map_index or each.task_id: str(each.state)
         for each in run.get_task_instances()
     }
-    print("answer " + json.dumps({"run_id": run.run_id, "tasks": tasks, "told": told}), flush=True)
+    return {"run_id": run.run_id, "tasks": tasks, "told": notices}
+
+serve(look)
 """
 
 
@@ -240,44 +237,20 @@ Check = Callable[..., Checked]
 
 @pytest.fixture(scope="module")
 def checked(
-    bigquery: BigQuery, gcs: Gcs, tmp_path_factory: pytest.TempPathFactory
+    bigquery: BigQuery,
+    gcs: Gcs,
+    tmp_path_factory: pytest.TempPathFactory,
+    airflow_database: Path,
 ) -> Iterator[Check]:
     """Load rows into a new project and run the DAG over it, in one process for all."""
     folder = tmp_path_factory.mktemp("airflow")
-    connection = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True}}
-    environment = {
-        **os.environ,
-        **bigquery.environment,
-        **gcs.environment,
-        "AIRFLOW_HOME": str(folder),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(folder),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(connection),
-        "NO_PROXY": HOST,
-        "PYTHONWARNINGS": "ignore",
-        "TMPDIR": str(folder),
-    }
     client = storage.Client(
         "test-project",
         credentials=AnonymousCredentials(),
         client_options={"api_endpoint": gcs.rest_url},
     )
-    log = folder / "runs.log"
-    with (
-        log.open("wb") as errors,
-        subprocess.Popen(
-            [sys.executable, "-c", RUNS, str(ROOT / "plugins"), str(ROOT / "dags")],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        ) as process,
-    ):
-        assert process.stdin is not None
-        assert process.stdout is not None
-        questions, answers = process.stdin, process.stdout
+    emulators = bigquery.environment | gcs.environment
+    with Airflow(RUNS, folder, airflow_database, emulators) as airflow:
 
         def run(rows: Rows, project: str = "", **params: Any) -> Checked:
             warehouse = Warehouse(bigquery.rest_url, project or new_project(), folder)
@@ -289,22 +262,16 @@ def checked(
             project = warehouse.project
             settings = {"project": project, "bucket": project, "bucket_url": gcs.rest_url}
             params = {"day": DAY, "suites": list(SUITE_NAMES), **params}
-            asked = {"settings": settings, "params": params}
-            questions.write(json.dumps(asked) + "\n")
-            questions.flush()
-            found = next((line for line in answers if line.startswith("answer ")), None)
-            assert found, log.read_text(errors="replace")[-5000:]
+            found = airflow.ask(settings=settings, params=params)
             objects = client.list_blobs(project, timeout=SECONDS, retry=None)
             return Checked(
-                **json.loads(found.removeprefix("answer ")),
+                **{name: found[name] for name in ("run_id", "tasks", "told")},
                 project=project,
                 rows=warehouse.rows("select * from ops.quality_results"),
                 objects={blob.name: blob.content_type for blob in objects},
             )
 
         yield run
-        questions.close()
-        process.wait(30)
     left = [path.name for path in folder.iterdir() if path.name.startswith(("tmp", "data-docs"))]
     assert left == []
 

@@ -27,8 +27,9 @@ from google.cloud import pubsub_v1, storage
 from sandbox.probes import free_ports, http_probe
 from sandbox.warehouse import Warehouse
 from tests.integration.conftest import HOST, BigQuery, Gcs, PubSub, new_project, running, wait_until
+from tests.integration.dag_runs import Airflow
 from tests.integration.test_stream_trades import ONCE, Platform
-from tests.integration.test_watch_stream import HOLES_TABLE, Airflow
+from tests.integration.test_watch_stream import HOLES_TABLE
 from tests.plugins.backfill.samples import files
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
@@ -37,23 +38,20 @@ _buckets = itertools.count(1)
 
 # Each line is the settings and the parameters of a run.
 RUNS = """
-import json, os, sys
-sys.path[:0] = sys.argv[1:]
 import repair_gaps as module
 from airflow.models import Variable
-from market_ops import defaults
 dag = module.repair_gaps()
 for each in dag.tasks:
     each.retries, each.on_failure_callback = 0, []
 dag.get_task("loaded").poke_interval = 1
-for line in sys.stdin:
-    asked = json.loads(line)
-    os.environ["AIRFLOW_VAR_MARKET_OPS"] = json.dumps(asked["settings"])
+
+def repair(asked):
     dag.get_task("loaded").timeout = asked["timeout"]
     run = dag.test(run_conf=asked["conf"])
-    tasks = {each.task_id: str(each.state) for each in run.get_task_instances()}
     ban = Variable.get("market_ops_exchange", default_var=None, deserialize_json=True)
-    print("answer " + json.dumps({"tasks": tasks, "state": str(run.state), "ban": ban}), flush=True)
+    return told(run, ban=ban)
+
+serve(repair)
 """
 
 
@@ -199,7 +197,7 @@ def recorded_holes(platform: Platform) -> list[dict[str, Any]]:
 
 
 def test_holes_are_healed_from_the_simulated_exchange(
-    platform: Platform, exchange: str, tmp_path: Path
+    platform: Platform, exchange: str, tmp_path: Path, airflow_database: Path
 ) -> None:
     at = datetime.now(UTC) - timedelta(minutes=10)
     newest = {
@@ -216,7 +214,7 @@ def test_holes_are_healed_from_the_simulated_exchange(
         ("BTCUSDT", 5, 6, at, True),  # never sent: nobody asks for it
         ("BTCUSDT", 7, 8, datetime.now(UTC), False),  # frames may still overtake each other
     )
-    with Airflow(RUNS, tmp_path, emulators(platform)) as airflow:
+    with Airflow(RUNS, tmp_path, airflow_database, emulators(platform)) as airflow:
 
         def run(**conf: Any) -> dict[str, Any]:
             return airflow.ask(settings=settings(platform, exchange), conf=conf, timeout=60)
@@ -285,13 +283,13 @@ def archive(at: datetime, *ids: int, **changes: str) -> dict[str, bytes]:
 
 
 def test_refusals_absence_and_the_archive(
-    platform: Platform, stand_in: StandIn, tmp_path: Path
+    platform: Platform, stand_in: StandIn, tmp_path: Path, airflow_database: Path
 ) -> None:
     """One kind of trouble after the other; each hole has ids of its own."""
     at = datetime.now(UTC).replace(hour=1) - timedelta(days=2)
     wait_until(lambda: exists(platform, "ops.holes"), "the job has made the tables")
 
-    with Airflow(RUNS, tmp_path, emulators(platform)) as airflow:
+    with Airflow(RUNS, tmp_path, airflow_database, emulators(platform)) as airflow:
 
         def run(first: int, last: int, timeout: int = 60) -> dict[str, Any]:
             holes(platform, ("BTCUSDT", first, last, at, False))
@@ -361,7 +359,12 @@ def test_refusals_absence_and_the_archive(
 
 
 def test_frames_that_nobody_loads(
-    pubsub: PubSub, bigquery: BigQuery, platform: Platform, stand_in: StandIn, tmp_path: Path
+    pubsub: PubSub,
+    bigquery: BigQuery,
+    platform: Platform,
+    stand_in: StandIn,
+    tmp_path: Path,
+    airflow_database: Path,
 ) -> None:
     """The topic takes the frames and the ledger never shows them: a subscription elsewhere."""
     at = datetime.now(UTC) - timedelta(hours=1)
@@ -371,7 +374,7 @@ def test_frames_that_nobody_loads(
     stand_in.trades = traded(at, *range(90, 200))
     holes(platform, ("BTCUSDT", 100, 109, at, False))
     told = settings(platform, stand_in.url) | {"topic": "elsewhere"}
-    with Airflow(RUNS, tmp_path, emulators(platform)) as airflow:
+    with Airflow(RUNS, tmp_path, airflow_database, emulators(platform)) as airflow:
         answer = airflow.ask(settings=told, conf={}, timeout=3)
     assert answer["state"] == "failed"
     assert (answer["tasks"]["loaded"], answer["tasks"]["record"]) == ("failed", "failed")

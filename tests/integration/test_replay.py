@@ -26,6 +26,7 @@ from beam_jobs.tables import create_tables
 from collector.sealing import SealedFrame
 from sandbox.warehouse import Warehouse
 from tests.integration.conftest import BigQuery, Gcs, new_project
+from tests.integration.dag_runs import Airflow
 from tests.integration.test_stream_trades import sealed, trade
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -228,69 +229,19 @@ def test_tables_are_rebuilt_elsewhere(platform: Platform) -> None:
 
 # Airflow
 
-DRIVER = """
-import json, os, sys
-sys.path[:0] = [sys.argv[1], sys.argv[2]]
+RUNS = """
 import replay_archive as module
 dag = module.replay_archive()
-for line in sys.stdin:
-    order = json.loads(line)
-    os.environ["AIRFLOW_VAR_MARKET_OPS"] = json.dumps(order["settings"])
-    run = dag.test(run_conf=order["conf"])
-    tasks = [[ti.task_id, str(ti.state)] for ti in run.get_task_instances()]
-    print("answer " + json.dumps({"state": str(run.state), "tasks": sorted(tasks)}), flush=True)
+serve(lambda asked: told(dag.test(run_conf=asked["conf"])))
 """
 
 
 @pytest.fixture
-def airflow(platform: Platform, tmp_path: Path) -> Iterator[Any]:
+def airflow(platform: Platform, tmp_path: Path, airflow_database: Path) -> Iterator[Any]:
     """Return a function that runs the DAG once in Airflow; the answer has what it printed, too."""
-    connection = {
-        "conn_type": "google_cloud_platform",
-        "extra": {"is_anonymous": True, "project": platform.project},
-    }
-    environment = {
-        **os.environ,
-        **platform.environment,
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(connection),
-    }
-    migrate = [str(Path(sys.executable).parent / "airflow"), "db", "migrate"]
-    subprocess.run(migrate, env=environment, check=True, capture_output=True, timeout=120)
     settings = {"project": platform.project, "bucket": platform.bucket.name}
-    with (
-        (tmp_path / "driver.log").open("w+") as errors,
-        subprocess.Popen(
-            [sys.executable, "-c", DRIVER, str(ROOT / "plugins"), str(ROOT / "dags")],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        ) as process,
-    ):
-        assert process.stdin is not None
-        assert process.stdout is not None
-
-        def run(**conf: Any) -> dict[str, Any]:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(json.dumps({"settings": settings, "conf": conf}) + "\n")
-            process.stdin.flush()
-            printed = []
-            for text in process.stdout:
-                if text.startswith("answer "):
-                    return json.loads(text.removeprefix("answer ")) | {"log": "".join(printed)}
-                printed.append(text)
-            errors.seek(0)
-            raise AssertionError(errors.read()[-5000:])
-
-        yield run
-        process.stdin.close()
-        process.wait(30)
+    with Airflow(RUNS, tmp_path, airflow_database, platform.environment) as process:
+        yield lambda **conf: process.ask(settings=settings, conf=conf)
 
 
 def test_the_dag_replays_and_names_what_it_can_not(platform: Platform, airflow: Any) -> None:
@@ -302,7 +253,7 @@ def test_the_dag_replays_and_names_what_it_can_not(platform: Platform, airflow: 
 
     answer = airflow(first=HOUR, last=HOUR)
     assert answer["state"] == "success", answer["log"]
-    assert answer["tasks"] == [["prove", "success"], ["replay", "success"]]
+    assert answer["tasks"] == {"replay": "success", "prove": "success"}
     assert platform.rows(TOTALS) == before
 
     good = platform.bucket.blob(names[1]).download_as_bytes(**ONCE)
@@ -310,7 +261,7 @@ def test_the_dag_replays_and_names_what_it_can_not(platform: Platform, airflow: 
     delete(platform, "raw.trades", ALWAYS)
     answer = airflow(first=HOUR, last=HOUR, channels=["trade"])
     assert answer["state"] == "failed", answer["log"]
-    assert answer["tasks"] == [["prove", "failed"], ["replay", "success"]]
+    assert answer["tasks"] == {"replay": "success", "prove": "failed"}
     assert (
         f"{names[1]}: it has {len(good) - 1} bytes, its manifest says {len(good)}"
         in (answer["log"])
@@ -318,5 +269,5 @@ def test_the_dag_replays_and_names_what_it_can_not(platform: Platform, airflow: 
     assert [row["n"] for row in platform.rows(TOTALS)] == [20, 20]
 
     answer = airflow(first=HOUR, last="2026-02-02T01")
-    assert answer["tasks"] == [["prove", "upstream_failed"], ["replay", "failed"]]
+    assert answer["tasks"] == {"replay": "failed", "prove": "upstream_failed"}
     assert "--last: expected --first (2026-02-02T02)" in answer["log"]

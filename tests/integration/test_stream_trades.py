@@ -20,6 +20,8 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import pubsub_v1, storage
 
+from collector.continuity import Hole
+from collector.hole_records import record_lines
 from collector.sealing import SealedFrame, Sealer
 from market_data.frames import Frame, FrameHeader, decode_frame, encode_frame, split_frames
 from sandbox.probes import free_ports, http_probe
@@ -165,6 +167,17 @@ def sealed(frames: list[list[bytes]], collector: str = "c1") -> list[SealedFrame
     ]
 
 
+def hole_record(sequence: int) -> SealedFrame:
+    """Return a frame with what became of a hole, as the collector seals it."""
+    hole = Hole("trade", "BTCUSDT", 5, 7, RECEIVED_NS // 1000, "disconnect", [], {"c1/7/1": "rest"})
+    lines = list(record_lines(hole, (), "c1/7", RECEIVED_NS // 1000 + 1))
+    sealer = Sealer(market="spot", collector="c1", epoch=7, with_quantities=True)
+    sealer.sequence = sequence - 1
+    time = RECEIVED_NS // 1000
+    (frame,) = sealer.seal_lines("hole", lines, time, source="rest", max_bytes=10**6).frames
+    return frame
+
+
 def lying(frame: SealedFrame, **changes: Any) -> bytes:
     """Return a frame's bytes with another header."""
     found = decode_frame(frame.data)
@@ -201,6 +214,7 @@ def test_good_frames_become_rows_ledger_and_archive(platform: Platform) -> None:
          for k in range(20)]
         + [[depth] * 5]
     )  # fmt: skip
+    frames.append(hole_record(len(frames) + 1))
     with platform.job():
         platform.publish(*(frame.data for frame in frames), origin="test")
         platform.publish(frames[3].data)  # Pub/Sub may deliver twice
@@ -234,8 +248,20 @@ def test_good_frames_become_rows_ledger_and_archive(platform: Platform) -> None:
     )
     assert [row["sequence"] for row in ledger] == list(range(1, len(frames) + 1))
     assert all(row["lines"] == row["header_lines"] for row in ledger)
-    assert (ledger[-1]["channel"], ledger[-1]["ignored_lines"], ledger[-1]["sum_ids"]) == (
+    assert (ledger[-2]["channel"], ledger[-2]["ignored_lines"], ledger[-2]["sum_ids"]) == (
         *("depth", 5, None),
+    )
+    (hole,) = platform.rows("select * from `{project}.ops.holes`")
+    assert {name: hole[name] for name in ("first_missing_id", "last_missing_id", "missing")} == {
+        "first_missing_id": 5,
+        "last_missing_id": 7,
+        "missing": 3,
+    }
+    assert (hole["channel"], hole["cause"], hole["outcome"], hole["frames"], hole["source"]) == (
+        *("trade", "disconnect", "healed", "c1/7/1", "rest"),
+    )
+    assert (hole["run_id"], hole["collector"], hole["frame_id"]) == (
+        *("c1/7", "c1", f"c1/7/{len(frames)}"),
     )
     symbols = platform.rows(
         "select symbol, sum(sum_ids) as ids, sum(sum_quantity) as quantity from ("

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -18,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
@@ -26,19 +23,23 @@ from google.cloud import bigquery as bq
 from google.cloud import pubsub_v1
 from prometheus_client import generate_latest
 
-from collector.connection import ConnectionState
+from collector.budget import Budget
+from collector.continuity import Continuity
+from collector.intake import Intake
+from collector.lane import LaneState
 from collector.metrics import CollectorMetrics, new_registry
 from collector.outbox import OutboxCounts
+from collector.sealing import Sealer
 from market_data.frames import frame_id
-from market_data.tables import FRAME_SYMBOLS, FRAMES, Table
+from market_data.tables import FRAME_SYMBOLS, FRAMES, HOLES, Table
 from plugins.market_ops.stream import observe
 from plugins.market_ops.stream.observations import JobState
 from plugins.market_ops.stream.signals import suspects
 from tests.integration.conftest import BigQuery, PubSub, new_project
+from tests.integration.dag_runs import Airflow
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parents[2]
 SECONDS = 60.0
 EPOCH = 1_790_000_000_000_000
 COLLECTOR = "c1"
@@ -96,19 +97,30 @@ class Collector(Server):
     """A collector's endpoints: its own metrics, and health in the shape of its service."""
 
     def show(self, *, spooled: int, pending: int = 0, status: str = "ok") -> None:
-        states = [("trade-1", ConnectionState(is_open=status == "ok", connects=1))]
+        states = [("trade-1", LaneState(is_open=status == "ok", connects=1))]
         outbox = SimpleNamespace(
             counts=OutboxCounts(spooled_frames=spooled, published_frames=spooled - pending),
             pending_frames=pending,
             spool_bytes=0,
         )
-        metrics = CollectorMetrics(outbox, lambda: states)  # type: ignore[arg-type]
-        metrics.messages["trade"] = 5
+        sealer = Sealer(market="spot", collector=COLLECTOR, epoch=EPOCH, with_quantities=False)
+        continuity = Continuity("spot")
+        intake = Intake(
+            sealer,
+            continuity,
+            outbox,  # type: ignore[arg-type]
+            run_id=f"{COLLECTOR}/{EPOCH}",
+            frame_bytes=1000,
+            heal_max_ids=10,
+            grace=1.0,
+        )
+        intake.messages["trade"] = 5
+        metrics = CollectorMetrics(outbox, lambda: states, intake, continuity, Budget())  # type: ignore[arg-type]
         health = {
             "status": status,
             "collector": COLLECTOR,
             "epoch": EPOCH,
-            "is_paused": False,
+            "is_dropping": False,
             "pending_frames": pending,
             "connections": {
                 name: {"is_open": state.is_open, "connects": 1, "failures": 0, "last_end": "cut"}
@@ -133,7 +145,7 @@ class Warehouse:
         )
         for dataset in ("ops", "intermediate", "marts"):
             self.client.create_dataset(dataset, timeout=SECONDS, retry=None)
-        for table in (FRAMES, FRAME_SYMBOLS):
+        for table in (FRAMES, FRAME_SYMBOLS, HOLES):
             schema = [bq.SchemaField.from_api_repr(field) for field in table.bigquery_schema]
             created = bq.Table(f"{self.project}.{table.full_name}", schema=schema)
             self.client.create_table(created, timeout=SECONDS, retry=None)
@@ -164,6 +176,7 @@ class Warehouse:
     def forget(self) -> None:
         self.run("delete from `{project}.ops.frames` where true")
         self.run("delete from `{project}.ops.frame_symbols` where true")
+        self.run("delete from `{project}.ops.holes` where true")
         self.run("drop table if exists `{project}.intermediate.int_id_holes`")
 
 
@@ -183,6 +196,18 @@ def frame(sequence: int, closed_at: datetime, **changes: Any) -> dict[str, Any]:
         "loaded_at": closed_at + timedelta(seconds=1),
     }
     return row | changes
+
+
+def attempt(symbol: str, first: int, last: int, outcome: str, **changes: Any) -> dict[str, Any]:
+    """Return a row of ops.holes."""
+    types = {"INTEGER": 0, "INT64": 0, "TIMESTAMP": NOW}
+    row = {field["name"]: types.get(field["type"], "") for field in HOLES.bigquery_schema}
+    return {
+        **row,
+        **{"market": "spot", "channel": "trade", "symbol": symbol, "outcome": outcome},
+        **{"first_missing_id": first, "last_missing_id": last, "missing": last - first + 1},
+        **changes,
+    }
 
 
 def arrival(
@@ -384,13 +409,32 @@ class TestWarehouse:
         assert [(hole.symbol, hole.missing) for hole in holes] == [("B", 5), ("A", 2)]
         assert holes[1].before == datetime(2026, 11, 1, tzinfo=UTC)
 
+    def test_ids_that_are_absent_at_the_source_are_no_hole(self, warehouse: Warehouse) -> None:
+        warehouse.run(HOLES_TABLE)
+        warehouse.run(
+            "insert into `{project}.intermediate.int_id_holes` values"
+            " ('spot', 'A', 5, 6, 2, '2026-11-01', '2026-11-02', false),"
+            " ('spot', 'B', 5, 19, 15, '2026-11-01', '2026-11-02', false),"
+            " ('spot', 'C', 5, 6, 2, '2026-11-01', '2026-11-02', false)"
+        )
+        warehouse.insert(
+            HOLES,
+            [
+                attempt("A", 5, 6, "absent_at_source"),
+                attempt("B", 8, 9, "absent_at_source"),
+                attempt("B", 11, 12, "failed"),
+                attempt("C", 5, 6, "absent_at_source", channel="aggTrade"),
+            ],
+        )
+        found = [(hole.symbol, hole.first_id, hole.last_id) for hole in self.seen(warehouse).holes]
+        assert found == [("B", 10, 19), ("B", 5, 7), ("C", 5, 6)]
+
 
 # Airflow
 
 # Each line is the settings of a run, and the environment that differs in it.
 RUNS = """
-import json, os, sys, time
-sys.path[:0] = sys.argv[1:]
+import time
 import watch_stream as module
 from market_ops.stream import watch
 
@@ -417,67 +461,15 @@ watch.notify = lambda subject, body: notices.append(subject)
 watch.observe.observe_backlog = lambda connect, project, subscription, seen, at: seen
 watch.observe.PAUSE_SECONDS = 0.01
 environment = dict(os.environ)
-for line in sys.stdin:
-    asked = json.loads(line)
+
+def look(asked):
     os.environ.update(environment | asked["environment"])
     os.environ["AIRFLOW_VAR_MARKET_OPS"] = json.dumps(asked["settings"])
     notices.clear()
-    run = dag.test()
-    tasks = {each.task_id: str(each.state) for each in run.get_task_instances()}
-    found = {"tasks": tasks, "notices": notices, "launched": dataflow.launched}
-    print("answer " + json.dumps(found | {"state": str(run.state)}), flush=True)
+    return told(dag.test(), notices=notices, launched=dataflow.launched)
+
+serve(look)
 """
-
-
-class Airflow:
-    """A process with Airflow in it, and a database of its own; a line in, an answer out."""
-
-    def __init__(self, script: str, folder: Path, emulators: dict[str, str]) -> None:
-        connection = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True}}
-        self._environment = os.environ | emulators
-        self._environment |= {
-            "AIRFLOW_HOME": str(folder),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "someone:viewer",
-            "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(connection),
-            "NO_PROXY": "127.0.0.1,localhost",
-            "PYTHONWARNINGS": "ignore",
-        }
-        migrate = [Path(sys.executable).parent / "airflow", "db", "migrate"]
-        subprocess.run(migrate, env=self._environment, check=True, capture_output=True, timeout=120)
-        self._script = script
-        self._log = folder / "airflow.log"
-
-    def __enter__(self) -> Self:
-        self._errors = self._log.open("wb")
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", self._script, str(ROOT / "plugins"), str(ROOT / "dags")],
-            env=self._environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._input, self._output = self._process.stdin, self._process.stdout
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._input.close()
-        self._process.wait(30)
-        self._output.close()
-        self._errors.close()
-
-    def ask(self, **question: Any) -> dict[str, Any]:
-        self._input.write(json.dumps(question) + "\n")
-        self._input.flush()
-        for line in self._output:
-            if line.startswith("answer "):
-                return dict(json.loads(line.removeprefix("answer ")))
-        raise AssertionError(self._log.read_text(errors="replace")[-5000:])
 
 
 def test_faults_are_seen_told_once_and_cleared(
@@ -487,6 +479,7 @@ def test_faults_are_seen_told_once_and_cleared(
     collector: Collector,
     exchange: Server,
     tmp_path: Path,
+    airflow_database: Path,
 ) -> None:
     """The life of a stream: well, then one part after the other dies and comes back."""
     now = datetime.now(UTC)
@@ -512,7 +505,8 @@ def test_faults_are_seen_told_once_and_cleared(
     }
     dead = {"collector_urls": ["http://127.0.0.1:9"]}
 
-    with Airflow(RUNS, tmp_path, bigquery.environment | pubsub.environment) as airflow:
+    emulators = bigquery.environment | pubsub.environment
+    with Airflow(RUNS, tmp_path, airflow_database, emulators) as airflow:
 
         def run(environment: dict[str, str] | None = None, **changes: Any) -> dict[str, Any]:
             return airflow.ask(settings=settings | changes, environment=environment or {})
@@ -577,9 +571,7 @@ def assert_fails(answer: dict[str, Any], stages: list[str], notices: list[str]) 
 
 # Each line is a request; a person who is logged in has the cookie that Airflow's login sets.
 PAGE = """
-import json, os, sys
 os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
-sys.path[:0] = sys.argv[1:]
 from pathlib import Path
 from airflow.api_fastapi.app import create_app
 from fastapi.testclient import TestClient
@@ -590,9 +582,8 @@ with TestClient(create_app(), base_url="http://testserver") as client:
     passwords = Path(os.environ["AIRFLOW_HOME"], "simple_auth_manager_passwords.json.generated")
     person = {"username": "someone", "password": json.loads(passwords.read_text())["someone"]}
     token = client.post("/auth/token", json=person).json()["access_token"]
-    for line in sys.stdin:
-        asked = json.loads(line)
-        os.environ["AIRFLOW_VAR_MARKET_OPS"] = json.dumps(asked["settings"])
+
+    def get(asked):
         if asked.get("state"):
             Variable.set("market_ops_stream", json.dumps(asked["state"]))
         client.cookies.clear()
@@ -600,14 +591,18 @@ with TestClient(create_app(), base_url="http://testserver") as client:
             client.cookies.set("_token", token)
         answer = client.get(asked["path"], follow_redirects=False)
         found = {"status": answer.status_code, "text": answer.text}
-        print("answer " + json.dumps(found | {"headers": dict(answer.headers)}), flush=True)
+        return found | {"headers": dict(answer.headers)}
+
+    serve(get)
 """
 
 
-def test_the_page_inside_airflow(bigquery: BigQuery, tmp_path: Path) -> None:
+def test_the_page_inside_airflow(
+    bigquery: BigQuery, tmp_path: Path, airflow_database: Path
+) -> None:
     warehouse = Warehouse(bigquery.rest_url)
     settings = {"project": warehouse.project, "bucket": "my-bucket"}
-    with Airflow(PAGE, tmp_path, bigquery.environment) as airflow:
+    with Airflow(PAGE, tmp_path, airflow_database, bigquery.environment) as airflow:
 
         def get(path: str = "/stream-health/", is_logged_in: bool = True, **more: Any) -> Any:
             question = {"settings": settings, "path": path, "is_logged_in": is_logged_in}
@@ -634,6 +629,7 @@ def test_the_page_inside_airflow(bigquery: BigQuery, tmp_path: Path) -> None:
         assert "<td>exchange to BigQuery</td>" in seen["text"]
         assert "1,234 ms" in seen["text"]
         assert "never sent by the exchange" in seen["text"]
+        assert "absent at the source" in seen["text"]
         # Airflow has it in its navigation, and imported no other file of the folder
         plugins = json.loads(get("/api/v2/plugins")["text"])["plugins"]
         (ours,) = [each for each in plugins if each["name"] == "market_ops"]
@@ -667,5 +663,7 @@ def plant(warehouse: Warehouse) -> None:
     warehouse.run(
         "insert into `{project}.intermediate.int_id_holes` values"
         " ('spot', 'BADUSDT', 5, 11, 7, '2026-11-01', '2026-11-02', false),"
-        " ('spot', 'FUTURE', 5, 6, 2, '2026-11-01', '2026-11-02', true)"
+        " ('spot', 'FUTURE', 5, 6, 2, '2026-11-01', '2026-11-02', true),"
+        " ('spot', 'NEVER', 5, 6, 2, '2026-11-01', '2026-11-02', false)"
     )
+    warehouse.insert(HOLES, [attempt("NEVER", 1, 9, "absent_at_source")])

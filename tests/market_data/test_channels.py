@@ -26,6 +26,7 @@ from market_data.channels import CHANNELS, channel_of, symbol_of
         ("btcusdt@somethingNew", "other"),
         ("btcusdt@control", "other"),
         ("btcusdt@exchangeInfo", "other"),
+        ("btcusdt@hole", "other"),
         ("!exchangeInfo", "other"),
         ("btcusdt@kline", "other"),
         ("nonsense", "other"),

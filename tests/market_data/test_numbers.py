@@ -28,6 +28,13 @@ def test_what_numeric_cannot_hold_is_refused(text: str) -> None:
 
 def test_trailing_zeros_do_not_count() -> None:
     assert parse_decimal("1.10000000000000") == Decimal("1.1")
+    long = parse_decimal("18446744073709551616." + "0" * 24)
+    assert (long, long.as_tuple().exponent) == (2**64, -9)
+
+
+def test_the_largest_numeric_fits() -> None:
+    largest = "9" * 29 + "." + "9" * 9
+    assert str(parse_decimal(largest)) == str(parse_decimal(largest + "000")) == largest
 
 
 @given(

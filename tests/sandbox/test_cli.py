@@ -1,10 +1,12 @@
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from sandbox import cli, lifecycle
+from sandbox.chaos.plan import Plan
 from sandbox.settings import NAMES, ROOT, Settings
 from sandbox.state import READY, STARTING, ServiceStatus, State
 
@@ -205,6 +207,100 @@ def test_a_demo_runs_up_through_the_day_before(
     arguments: list[str], environment: dict[str, str], run_up: int
 ) -> None:
     assert cli.settings_of(cli._parser().parse_args(arguments), environment).run_up == run_up
+
+
+SCRIPT = "faults: [{at: 5, what: cut, seconds: 4}]"
+
+
+def seen_by_demo(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    seen: dict[str, object] = {}
+
+    def run_demo(settings: Settings, **options: object) -> int:
+        seen.update(options, settings=settings)
+        return 0
+
+    monkeypatch.setattr("sandbox.demo.run_demo", run_demo)
+    return seen
+
+
+def test_a_demo_with_faults(home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = seen_by_demo(monkeypatch)
+    assert cli.main(["demo", home]) == 0
+    assert seen["faults"] is None
+    assert cli.main(["demo", home, "--faults"]) == 0
+    assert seen["faults"] == cli.DEMO_FAULTS
+    settings = seen["settings"]
+    assert isinstance(settings, Settings)
+    assert (settings.pubsub, settings.run_up) == ("embedded", 0)
+    script = tmp_path / "script.yaml"
+    script.write_text(SCRIPT)
+    assert cli.main(["demo", home, "--faults", str(script), "--run-up", "30"]) == 0
+    assert seen["faults"] == script
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "mistake"),
+    [
+        ("faults: [{at: 5, what: cutt}]", [], "did you mean cut?"),
+        (SCRIPT, ["--minutes", "0.1"], "lasts 9 s and the demo 6 s; give more --minutes"),
+        ("faults: [{at: 5, what: broker_lost_ack}]", ["--pubsub", "google"], "--pubsub embedded"),
+        (SCRIPT, ["--exchange", "live"], "only the simulated one lets happen, was 'live'"),
+    ],
+)
+def test_faults_that_do_not_fit_end_with_2(
+    home: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    flags: list[str],
+    mistake: str,
+) -> None:
+    script = tmp_path / "script.yaml"
+    script.write_text(text)
+    assert cli.main(["demo", home, "--faults", str(script), *flags]) == 2
+    assert mistake in capsys.readouterr().err
+
+
+def test_faults_of_a_running_sandbox(
+    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "script.yaml"
+    script.write_text("faults: [{at: 0, what: kill, process: job}]")
+    assert cli.main(["faults", home, str(tmp_path / "none")]) == 2
+    assert cli.main(["faults", home, str(script)]) == 1
+    assert "not running" in capsys.readouterr().err
+    monkeypatch.setattr(lifecycle, "find", lambda settings: state(settings))
+    assert cli.main(["faults", home, str(script)]) == 1
+    assert "job: no such process runs" in capsys.readouterr().out
+
+
+def test_a_campaign_is_planned(
+    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans: list[object] = []
+
+    def run_campaign(settings: Settings, plan: object, output: Path | None) -> int:
+        plans.append(plan)
+        return 1
+
+    monkeypatch.setattr("sandbox.chaos.campaign.run_campaign", run_campaign)
+    arguments = ["chaos", home, "--seeds", "3", "--first", "7", "--kill", "job", "--rate", "50"]
+    assert cli.main(arguments) == 1
+    expected = Plan(first=7, seeds=3, kill="job", rate=50, home=tmp_path / "chaos")
+    assert plans == [expected]
+    script = tmp_path / "script.yaml"
+    script.write_text("seed: x")
+    assert cli.main(["chaos", home, "--script", str(script)]) == 2
+    for wrong in (["--seeds", "0"], ["--kill", "pubsub"], ["--seconds", "3"]):
+        with pytest.raises(SystemExit):
+            cli.main(["chaos", home, *wrong])
+
+
+def test_verify_since_a_minute() -> None:
+    options = cli._parser().parse_args(["verify", "--since", "2026-01-31T12:00:30"])
+    assert options.since == datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+    with pytest.raises(SystemExit):
+        cli._parser().parse_args(["verify", "--since", "noon"])
 
 
 def test_a_run_up_must_fit(home: str, capsys: pytest.CaptureFixture[str]) -> None:

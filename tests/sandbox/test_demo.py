@@ -25,6 +25,8 @@ ARRIVED = Progress(
     published=3,
     loaded_frames=3,
     loaded=7,
+    rows=7,
+    all_loaded_frames=3,
     archived_frames=3,
     is_sent_out=True,
 )
@@ -153,7 +155,7 @@ def test_a_replay_ends_when_everything_was_served(world: World, tmp_path: Path) 
 def test_a_stuck_pipeline_is_certified_all_the_same(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world.progress = replace(ARRIVED, loaded=6)
+    world.progress = replace(ARRIVED, rows=6)
     world.verdict = "INCOMPLETE"
     assert run(Settings(home=tmp_path)) == 1
     assert "nothing moved for 60 s: loaded 6 of 7 trades" in capsys.readouterr().out

@@ -23,7 +23,17 @@ LEDGER = {
         {"channel": "aggTrade", "count": 7},
     ],
 }
-DONE = Progress(sent=7, received=7, sealed=9, published=9, loaded_frames=9, loaded=7)
+DONE = Progress(
+    sent=7,
+    received=8,  # one of them twice
+    sealed=9,
+    published=9,
+    loaded_frames=9,
+    all_loaded_frames=12,
+    archived_frames=12,
+    loaded=7,
+    rows=8,
+)
 
 
 def test_what_the_exchange_says() -> None:
@@ -47,13 +57,16 @@ def test_what_the_collector_says() -> None:
 @pytest.mark.parametrize(
     ("changes", "missing"),
     [
-        ({"archived_frames": 9}, ""),
+        ({}, ""),
         ({"received": 6}, "received 6 of 7 trades"),
-        ({"published": 8}, "published 8 of 9 frames"),
+        ({"published": 8}, "published 8 of 9 frames, 0 pending"),
+        ({"pending": 2}, "published 9 of 9 frames, 2 pending"),
         ({"loaded_frames": 8}, "loaded 8 of 9 frames"),
+        ({"rows": 7}, "loaded 7 of 8 trades"),
+        ({"holes": 3}, "3 trades are missing in between"),
         ({"loaded": 6}, "loaded 6 of 7 trades"),
-        ({"archived_frames": 8}, "archived 8 of 9 frames"),
-        ({"sent": None, "archived_frames": 12}, ""),
+        ({"archived_frames": 11}, "archived 11 of 12 frames"),
+        ({"sent": None, "loaded": 3}, ""),
     ],
 )
 def test_what_is_missing(changes: dict[str, Any], missing: str) -> None:
@@ -76,7 +89,10 @@ def answers(platform: Platform) -> dict[str, Any]:
         ],
         "nextPageToken": "next page",
     }
-    frames = [{"epoch": 5, "sequence": 1}, {"epoch": 5, "sequence": 2}, {"epoch": 4, "sequence": 1}]
+    frames = [
+        {"collector": "c", "epoch": epoch, "sequence": sequence}
+        for epoch, sequence in ((5, 1), (5, 2), (4, 1))
+    ]
     return {
         f"{platform.exchange_url}/sim/status": STATUS,
         f"{platform.exchange_url}/sim/totals": TOTALS,
@@ -90,7 +106,7 @@ def answers(platform: Platform) -> dict[str, Any]:
 
 
 ROWS: dict[str, list[dict[str, str | None]]] = {
-    "raw.trades": [{"ids": "7", "missing": "2", "newest": "1000000"}],
+    "raw.trades": [{"ids": "7", "present": "8", "missing": "2", "newest": "1000000"}],
     "ops.frames": [
         {"collector": "sandbox", "epoch": "5", "frames": "6"},
         {"collector": "sandbox", "epoch": "4", "frames": "99"},
@@ -136,14 +152,36 @@ def test_every_stage_is_read(platform: Platform, monkeypatch: pytest.MonkeyPatch
         pending=1,
         objects=2,
         object_bytes=150,
-        archived_frames=2,
+        archived_frames=3,
         loaded_frames=6,
+        all_loaded_frames=105,
         loaded=7,
+        rows=8,
         holes=2,
         klines=3,
         newest=1_000_000,
         rejections={"price": 2},
     )
+
+
+def test_a_second_collector_is_added_while_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = platform_of(
+        Settings(home=tmp_path, collectors=2),
+        started_at=datetime(2026, 1, 1, tzinfo=UTC),
+        ready_seconds=1,
+        peak_memory=dict,
+    )
+    pages = answers(platform)
+    monkeypatch.setattr(module, "get", fake_get(pages))
+    alone = Reader(platform).read_stream()
+    assert (alone.received, alone.pending) == (5, 1)
+    monkeypatch.setattr(
+        module, "get", fake_get({**pages, f"{platform.collector_urls[1]}/ledger": LEDGER})
+    )
+    both = Reader(platform).read_stream()
+    assert (both.received, both.pending, both.published) == (10, 2, alone.published)
 
 
 def test_a_stage_that_does_not_answer_keeps_its_numbers(

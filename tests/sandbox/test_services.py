@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import sys
 from collections.abc import Mapping
@@ -51,6 +52,21 @@ def test_start_order_and_dependencies(settings: Settings) -> None:
         seen.add(service.name)
     assert services["provision"].is_step
     assert set(services["provision"].after) == {"pubsub", "gcs", "bigquery"}
+
+
+def test_a_second_collector_has_what_is_its_own(settings: Settings) -> None:
+    two = dataclasses.replace(settings, collectors=2)
+    services = by_name(two)
+    assert [name for name in services if name.startswith("collector")] == [
+        "collector",
+        "collector-2",
+    ]
+    environments = [services[name].environment for name in ("collector", "collector-2")]
+    different = {key for key in environments[0] if environments[0][key] != environments[1][key]}
+    assert different == {"COLLECTOR_ID", "COLLECTOR_SPOOL_DIR", "COLLECTOR_HTTP_PORT"}
+    assert read_collector_settings(environments[1]).collector_id == "sandbox-2"
+    assert services["collector-2"].address == two.collector_urls[1] == "http://127.0.0.1:8083"
+    assert settings.collector_urls == (settings.collector_url,)
 
 
 def test_every_port_has_its_setting(settings: Settings) -> None:

@@ -29,6 +29,7 @@ def test_every_setting_is_read() -> None:
             "SANDBOX_PUBSUB": "embedded",
             "SANDBOX_EXCHANGE": "live",
             "SANDBOX_TRANSPORT": "picows",
+            "SANDBOX_COLLECTORS": "2",
             "SANDBOX_TABLES": "disk",
             "SANDBOX_SYMBOLS": "BTCUSDT, ETHUSDT",
             "SANDBOX_CHANNELS": "trade",
@@ -44,6 +45,7 @@ def test_every_setting_is_read() -> None:
         pubsub="embedded",
         exchange="live",
         transport="picows",
+        collectors=2,
         tables="disk",
         symbols=("BTCUSDT", "ETHUSDT"),
         channels=("trade",),
@@ -78,6 +80,11 @@ def test_all_mistakes_are_reported_together() -> None:
         "SANDBOX_PORTS: expected fixed or auto, was 'some'",
         "SANDBOX_GCS_PORT: expected a port from 1 to 65535, was '70000'",
     ]
+
+
+def test_more_than_two_collectors_are_refused() -> None:
+    with pytest.raises(SettingsError, match="SANDBOX_COLLECTORS: expected one of 1, 2, was '3'"):
+        read_settings({"SANDBOX_COLLECTORS": "3"})
 
 
 def test_two_services_on_one_port_are_refused() -> None:

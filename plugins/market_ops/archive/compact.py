@@ -5,6 +5,7 @@ Raw objects lie by the hour in which they were received, compacted ones by the h
     raw/market=spot/channel=trade/dt=2026-11-22/hour=17/….ndjson.zst      and manifests
     compact/market=spot/channel=trade/dt=2026-11-22/hour=17/….parquet     and manifest.json
     compact/receipts/market=spot/channel=trade/dt=2026-11-22/hour=17.json
+    compact/failures/…   only where an hour of arrival could not be compacted
 
 An hour's `manifest.json` names the Parquet objects that make up the hour; others in the folder are
 unfinished or replaced. The receipt of an hour of arrival is written last and says which raw objects
@@ -96,6 +97,11 @@ class Hour:
     def receipt(self) -> str:
         """Name of the receipt for the objects that were received in it."""
         return f"compact/receipts/{self.path}.json"
+
+    @property
+    def failure(self) -> str:
+        """Name of the note that its compaction failed."""
+        return f"compact/failures/{self.path}.json"
 
     def at(self, number: int) -> Hour:
         """Return the hour of this channel that is so many hours behind 1970."""

@@ -12,7 +12,15 @@ from .compact import CompactionError, Hour, compact_hour
 from .raw import CorruptObject
 from .rows import ConflictingTrades
 from .storage import BucketStore
-from .upkeep import figures, hours_to_compact, parse_hour, waiting
+from .upkeep import (
+    figures,
+    forget_failure,
+    hours_to_compact,
+    in_turn,
+    note_failure,
+    parse_hour,
+    waiting,
+)
 from .upkeep import remove_old as remove
 
 logger = logging.getLogger(__name__)
@@ -23,7 +31,7 @@ Unusable = (CorruptObject, ConflictingTrades, CompactionError)
 
 
 def find_hours(first: str | None, last: str | None, most: int) -> list[str]:
-    """Return the hours to compact, oldest first.
+    """Return the hours to compact: oldest first, those that failed before behind the others.
 
     Args:
         first: no hour before this one, as 2026-03-01T17; None or empty for no limit.
@@ -34,7 +42,8 @@ def find_hours(first: str | None, last: str | None, most: int) -> list[str]:
         name: parse_hour(text, f"{name}_hour") if text else None
         for name, text in (("first", first), ("last", last))
     }
-    found = hours_to_compact(_store(), MARKET, datetime.now(UTC), **between)
+    store = _store()
+    found = in_turn(store, hours_to_compact(store, MARKET, datetime.now(UTC), **between))
     logger.info("%d hours have raw objects to compact, this run takes %d", len(found), most)
     return [f"{hour.start:%Y-%m-%dT%H}" for hour in found[:most]]
 
@@ -46,7 +55,12 @@ def compact(text: str) -> dict[str, Any]:
         CorruptObject, ConflictingTrades, CompactionError: nothing may be removed.
     """
     hour, store = _hour(text), _store()
-    compact_hour(store, hour, max_rows=read_settings().compaction_rows)
+    try:
+        compact_hour(store, hour, max_rows=read_settings().compaction_rows)
+    except Unusable as error:
+        note_failure(store, hour, error)
+        raise
+    forget_failure(store, hour)
     made = figures(store, hour)
     logger.info("compacted %s", made)
     return made

@@ -6,6 +6,7 @@ the next run, as no receipt names it: closing saves work, correctness does not d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -13,6 +14,7 @@ from typing import Any, Final
 from . import compact
 from .compact import (
     Hour,
+    as_json,
     hours_received,
     manifest_of,
     read,
@@ -94,6 +96,33 @@ def waiting(store: Store, hour: Hour) -> list[str]:
     """Return the raw objects of an hour of arrival that no receipt names."""
     receipt = receipt_of(read(store, hour.receipt))
     return [n for n in finished_objects(store, hour.raw_folder) if n not in receipt["objects"]]
+
+
+def in_turn(store: Store, hours: Sequence[Hour]) -> list[Hour]:
+    """Return hours in the order to compact them in.
+
+    Those that failed before come last, the one that was tried longest ago first: however many
+    cannot be compacted, they keep no other hour waiting, and each has its turn again.
+    """
+    known = set(store.names("compact/failures/"))
+    failed = {
+        hour: failed_at
+        for hour in hours
+        if hour.failure in known and (failed_at := store.updated_at(hour.failure))
+    }
+    fresh = [hour for hour in hours if hour not in failed]
+    return [*fresh, *sorted(failed, key=lambda hour: (failed[hour], hour.start))]
+
+
+def note_failure(store: Store, hour: Hour, error: Exception) -> None:
+    """Note that an hour could not be compacted."""
+    store.write(hour.failure, as_json({"format": compact.FORMAT, "error": str(error)}))
+
+
+def forget_failure(store: Store, hour: Hour) -> None:
+    """Remove the note of a failure, where there is one."""
+    if store.updated_at(hour.failure):
+        store.delete(hour.failure)
 
 
 def figures(store: Store, hour: Hour) -> dict[str, Any]:

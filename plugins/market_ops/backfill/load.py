@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from ..warehouse import ask
 from .stage import Staged
 from .tables import CHANNELS, IDS, MARKET, SOURCE, TABLES, TIMES, Day, columns
 
@@ -40,7 +41,7 @@ def finished(client: bigquery.Client, units: Sequence[Day]) -> set[str]:
     """Return the frames of these units that are in the ledger."""
     if not units:
         return set()
-    rows = _run(
+    rows = ask(
         client,
         """
         select distinct frame_id
@@ -108,7 +109,7 @@ def _compare(client: bigquery.Client, table: str, staged: Staged) -> None:
     kind, totals = staged.unit.kind, staged.totals
     quantity = "volume" if kind == "klines" else "quantity"
     identity = f"unix_micros({IDS[kind]})" if kind == "klines" else IDS[kind]
-    (row,) = _run(
+    (row,) = ask(
         client,
         f"""
         select
@@ -144,7 +145,7 @@ def _swap(client: bigquery.Client, staging: str, staged: Staged) -> None:
         "frame": unit.frame_id,
     }
     if not staged.totals.rows:
-        _run(client, f"delete from {raw} where {where}", parameters)  # noqa: S608
+        ask(client, f"delete from {raw} where {where}", parameters)  # noqa: S608
         return
     # One row more than the staged ones finds those that go: a join by equality, which no engine
     # does row against row.
@@ -163,7 +164,7 @@ def _swap(client: bigquery.Client, staging: str, staged: Staged) -> None:
     when not matched and new.replaced is null
         then insert ({", ".join(names)}) values ({", ".join(names)})
     """  # noqa: S608 - names of ours
-    _run(client, sql, parameters, _JOB_SECONDS)
+    ask(client, sql, parameters, seconds=_JOB_SECONDS)
 
 
 def _enter(client: bigquery.Client, staged: Staged, loaded_at: datetime) -> None:
@@ -219,34 +220,5 @@ def _enter(client: bigquery.Client, staged: Staged, loaded_at: datetime) -> None
         when matched then delete
         when not matched and new.is_new then insert ({names}) values ({values})
         """  # noqa: S608 - names of ours
-        _run(client, sql, row)
+        ask(client, sql, row)
     logger.info("%s: %d rows are in raw.%s", unit.frame_id, totals.rows, TABLES[unit.kind])
-
-
-def _run(
-    client: bigquery.Client,
-    sql: str,
-    parameters: Mapping[str, Any] | None = None,
-    seconds: float = _SECONDS,
-) -> Iterable[Any]:
-    from google.cloud import bigquery
-
-    types = {datetime: "TIMESTAMP", int: "INT64", str: "STRING", Decimal: "NUMERIC"}
-    config = bigquery.QueryJobConfig(
-        query_parameters=[
-            bigquery.ArrayQueryParameter(name, "STRING", value)
-            if isinstance(value, list)
-            else bigquery.ScalarQueryParameter(name, types.get(type(value), "NUMERIC"), value)
-            for name, value in (parameters or {}).items()
-        ]
-    )
-    return list(
-        client.query_and_wait(
-            sql.replace("{project}", client.project),
-            job_config=config,
-            api_timeout=seconds,
-            wait_timeout=seconds,
-            retry=None,
-            job_retry=None,
-        )
-    )

@@ -22,7 +22,7 @@ from .tables import Day
 from .vision import ChecksumMismatch, NotPublished, Vision
 
 if TYPE_CHECKING:
-    from google.cloud import bigquery
+    from google.cloud import bigquery, storage
 
 logger = logging.getLogger(__name__)
 
@@ -100,10 +100,24 @@ def _days(first: str, last: str, today: date) -> list[date]:
 
 
 def backfill(settings: Settings, asked: Json, allowed_minutes: int) -> Json:
+    """Load the kinds of a symbol's day under the settings and return its figures."""
+    client, bucket = bigquery_client(settings), archive_bucket(settings)
+    return load_day(client, bucket, settings.vision_url, asked, allowed_minutes)
+
+
+def load_day(
+    client: bigquery.Client,
+    bucket: storage.Bucket,
+    vision_url: str,
+    asked: Json,
+    allowed_minutes: int,
+) -> Json:
     """Load the kinds of a symbol's day and return its figures.
 
     Args:
-        settings: where things are.
+        client: of the project with the raw tables.
+        bucket: that files are loaded through.
+        vision_url: base address of the archive.
         asked: one of what `days_to_do` returned.
         allowed_minutes: so many minutes may differ from the klines.
 
@@ -113,10 +127,9 @@ def backfill(settings: Settings, asked: Json, allowed_minutes: int) -> Json:
     """
     began = time.monotonic()
     figures: Json = {"symbol": asked["symbol"], "day": asked["day"], "kinds": {}}
-    client, bucket = bigquery_client(settings), archive_bucket(settings)
     with tempfile.TemporaryDirectory() as folder, httpx.Client(follow_redirects=True) as http:
         stager = Stager(
-            vision=Vision(settings.vision_url, http),
+            vision=Vision(vision_url, http),
             symbol=asked["symbol"],
             day=date.fromisoformat(asked["day"]),
             folder=Path(folder),

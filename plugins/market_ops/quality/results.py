@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from .suites import Expectation, Severity, Suite
+from .. import warehouse
+from .truths import Expectation, Severity, Suite
 from .window import Window
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 TABLE: Final = "ops.quality_results"
 NOT_COMPUTED: Final = "not computed: "
-_TIMEOUT_SECONDS: Final = 60.0
 _EXAMPLES: Final = 3
 _OBSERVED_LENGTH: Final = 1000
 
@@ -181,29 +179,16 @@ def failing(client: bigquery.Client, now: datetime) -> set[tuple[str, str]]:
         client: of the project with `ops.quality_results`.
         now: only checks of the day before it are looked at.
     """
-    from google.cloud.bigquery import QueryJobConfig, ScalarQueryParameter
-
     sql = f"""
     select suite, expectation from (
         select suite, expectation, severity, is_success
-        from `{client.project}`.{TABLE}
+        from `{{project}}`.{TABLE}
         where checked_at >= @since and checked_at < @now
         qualify row_number() over (partition by suite, expectation order by checked_at desc) = 1
     ) as newest
     where severity = 'fail' and not is_success
     """  # noqa: S608 - names of ours
-    parameters = [
-        ScalarQueryParameter("since", "TIMESTAMP", now - timedelta(days=1)),
-        ScalarQueryParameter("now", "TIMESTAMP", now),
-    ]
-    job = client.query(
-        sql,
-        job_config=QueryJobConfig(query_parameters=parameters),
-        timeout=_TIMEOUT_SECONDS,
-        retry=None,
-        job_retry=None,
-    )
-    rows = job.result(timeout=_TIMEOUT_SECONDS, retry=None)
+    rows = warehouse.ask(client, sql, {"since": now - timedelta(days=1), "now": now})
     return {(row["suite"], row["expectation"]) for row in rows}
 
 
@@ -213,18 +198,4 @@ def append(client: bigquery.Client, results: Iterable[Result]) -> None:
     Raises:
         google.api_core.exceptions.GoogleAPIError: the table is missing or refuses them.
     """
-    from google.cloud.bigquery import LoadJobConfig, SourceFormat, WriteDisposition
-
-    rows = "".join(json.dumps(asdict(result), default=text) + "\n" for result in results)
-    table = client.get_table(f"{client.project}.{TABLE}", timeout=_TIMEOUT_SECONDS, retry=None)
-    job = client.load_table_from_file(
-        io.BytesIO(rows.encode()),
-        table.reference,
-        job_config=LoadJobConfig(
-            schema=table.schema,
-            source_format=SourceFormat.NEWLINE_DELIMITED_JSON,
-            write_disposition=WriteDisposition.WRITE_APPEND,
-        ),
-        timeout=_TIMEOUT_SECONDS,
-    )
-    job.result(timeout=_TIMEOUT_SECONDS, retry=None)
+    warehouse.append(client, TABLE, map(asdict, results), text)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 DAY = timedelta(days=1)
+# Rows are visible within seconds of their loaded_at. A check asks a table more than once, and its
+# answers must fit together: what is still coming is left for the next check.
+SETTLED = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -15,19 +18,27 @@ class Window:
     Attributes:
         start: inclusive.
         end: exclusive.
+        as_of: rows that were loaded later are not looked at.
     """
 
     start: datetime
     end: datetime
+    as_of: datetime
 
     def widened(self, before: timedelta, after: timedelta = timedelta()) -> Window:
         """Return the window with margins."""
-        return Window(self.start - before, self.end + after)
+        return replace(self, start=self.start - before, end=self.end + after)
 
     @property
     def whole_days(self) -> Window:
         """The window from the midnight before its start: what is kept by day begins there."""
-        return Window(datetime.combine(self.start.date(), datetime.min.time(), UTC), self.end)
+        midnight = datetime.combine(self.start.date(), datetime.min.time(), UTC)
+        return replace(self, start=midnight)
+
+    @property
+    def is_settled(self) -> str:
+        """SQL: the row was loaded long enough before the check."""
+        return f"loaded_at < {sql_time(self.as_of)}"
 
     def holds(self, column: str) -> str:
         """Return SQL: the TIMESTAMP column lies in the window. Constant, so partitions are pruned.
@@ -60,11 +71,11 @@ def window_of(day: str | None, hours: int, now: datetime) -> Window:
         ValueError: there is no such day, or it has not begun.
     """
     if day is None:
-        return Window(now - timedelta(hours=hours), now)
+        return Window(now - timedelta(hours=hours), now, now - SETTLED)
     try:
         start = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
     except ValueError:
         raise ValueError(f"day: expected a date as 2026-03-01, was {day!r}") from None
     if start >= now:
         raise ValueError(f"day: {day} has not begun; choose one up to {now.date()}")
-    return Window(start, min(start + DAY, now))
+    return Window(start, min(start + DAY, now), now - SETTLED)

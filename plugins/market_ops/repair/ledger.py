@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from .. import warehouse
+from ..warehouse import ask_if_there
+from .frames import CHANNEL, COLLECTOR
 from .holes import Attempt, Hole
 
 if TYPE_CHECKING:
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
 TABLE: Final = "ops.holes"
 # Frames overtake each other by seconds; an id that is missing for so long does not come by itself.
 SETTLED: Final = timedelta(minutes=5)
-_TIMEOUT_SECONDS: Final = 60.0
 _HOLES: Final = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A row of `ops.holes`, where columns are explained."""
+    """A row of `ops.holes`, where columns are explained; no frame carries it."""
 
     run_id: str
     market: str
+    channel: str = CHANNEL
     symbol: str
     first_missing_id: int
     last_missing_id: int
@@ -34,10 +35,15 @@ class Record:
     found_at: datetime
     closed_at: datetime | None
     outcome: str
+    cause: str = "unknown"
     source: str
     witnesses: str
     frames: str
     detail: str
+    received_at: datetime
+    collector: str = COLLECTOR
+    frame_id: str = ""
+    loaded_at: datetime
 
 
 def open_holes(client: bigquery.Client, now: datetime) -> list[Hole]:
@@ -57,12 +63,15 @@ def open_holes(client: bigquery.Client, now: datetime) -> list[Hole]:
     order by next_traded_at desc
     limit @holes
     """
-    rows = _query(client, sql, {"settled": now - SETTLED, "holes": _HOLES})
+    rows = ask_if_there(client, sql, {"settled": now - SETTLED, "holes": _HOLES})
     return [Hole(**row) for row in rows]
 
 
 def attempts(client: bigquery.Client, now: datetime) -> list[Attempt]:
-    """Return what earlier runs did, but for healings that are over: the marts know those."""
+    """Return what collectors and earlier runs did, but for healings that are over.
+
+    The marts know those; what a collector has handed over was not tried yet.
+    """
     sql = """
     select
         symbol,
@@ -74,9 +83,11 @@ def attempts(client: bigquery.Client, now: datetime) -> list[Attempt]:
     where
         found_at >= timestamp '2017-01-01'
         and (outcome != 'healed' or found_at >= timestamp_sub(@now, interval 1 day))
+        and outcome != 'handed_over'
         and market = 'spot'
+        and channel = 'trade'
     """
-    return [Attempt(**row) for row in _query(client, sql, {"now": now})]
+    return [Attempt(**row) for row in ask_if_there(client, sql, {"now": now})]
 
 
 def loaded(
@@ -98,7 +109,7 @@ def loaded(
     where loaded_at >= @since and frame_id in unnest(@frames)
     group by frame_id
     """
-    rows = _query(client, sql, {"since": since, "frames": list(frame_ids)})
+    rows = ask_if_there(client, sql, {"since": since, "frames": list(frame_ids)})
     return {row["frame_id"]: (row["rows_loaded"], row["lines_rejected"]) for row in rows}
 
 
@@ -108,48 +119,4 @@ def append(client: bigquery.Client, records: Iterable[Record]) -> None:
     Raises:
         google.api_core.exceptions.GoogleAPIError: the table is missing or refuses them.
     """
-    from google.cloud.bigquery import LoadJobConfig, SourceFormat, WriteDisposition
-
-    rows = "".join(json.dumps(asdict(each), default=datetime.isoformat) + "\n" for each in records)
-    table = client.get_table(f"{client.project}.{TABLE}", timeout=_TIMEOUT_SECONDS, retry=None)
-    job = client.load_table_from_file(
-        io.BytesIO(rows.encode()),
-        table.reference,
-        job_config=LoadJobConfig(
-            schema=table.schema,
-            source_format=SourceFormat.NEWLINE_DELIMITED_JSON,
-            write_disposition=WriteDisposition.WRITE_APPEND,
-        ),
-        timeout=_TIMEOUT_SECONDS,
-    )
-    job.result(timeout=_TIMEOUT_SECONDS, retry=None)
-
-
-def _query(
-    client: bigquery.Client, sql: str, parameters: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """Return a query's rows; none when the table does not exist yet."""
-    from google.api_core.exceptions import NotFound
-    from google.cloud import bigquery
-
-    types = {datetime: "TIMESTAMP", int: "INT64"}
-    config = bigquery.QueryJobConfig(
-        query_parameters=[
-            bigquery.ArrayQueryParameter(name, "STRING", value)
-            if isinstance(value, list)
-            else bigquery.ScalarQueryParameter(name, types[type(value)], value)
-            for name, value in parameters.items()
-        ]
-    )
-    try:
-        found = client.query_and_wait(
-            sql.replace("{project}", client.project),
-            job_config=config,
-            api_timeout=_TIMEOUT_SECONDS,
-            wait_timeout=_TIMEOUT_SECONDS,
-            retry=None,
-            job_retry=None,
-        )
-        return [dict(row) for row in found]
-    except NotFound:
-        return []
+    warehouse.append(client, TABLE, map(asdict, records))

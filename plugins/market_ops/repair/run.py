@@ -246,6 +246,8 @@ def records(
                 witnesses=part.witnesses,
                 frames=", ".join(_carriers(part, good)) if part.outcome == HEALED else "",
                 detail=part.detail,
+                received_at=now,
+                loaded_at=now,
             )
             for part in parts(hole, healed, absent, "; ".join(why))
         ]

@@ -15,6 +15,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import Any, Final
 
 from .facts import Completeness, Facts, Healed, Hole, Latency
+from .outcomes import Outcome, absences, lost, outcome_of, outcomes
 from .queries import DAYS_BEFORE, Query, end_of, start_of
 from .verdict import INCOMPLETE, PROVISIONAL, Verdict
 
@@ -49,6 +50,10 @@ def make_document(
     """
     with localcontext(Context(prec=_PRECISION)):
         volumes = _volumes(facts)
+    found = outcomes(facts)
+    by_symbol: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
+    for each in found:
+        by_symbol[each.market, each.symbol].append(each)
     return {
         "version": VERSION,
         "day": facts.day.isoformat(),
@@ -61,7 +66,11 @@ def make_document(
         "summary": _summary(facts),
         "completeness": _completeness(facts),
         "silent": _silent(facts),
-        "holes": [_hole(row) for row in sorted(facts.holes, key=_by_loss)],
+        "holes": [
+            _hole(row, by_symbol[row.market, row.symbol])
+            for row in sorted(facts.holes, key=_by_loss)
+        ],
+        "outcomes": [_outcome(row) for row in found],
         "healed": [_healed(row) for row in sorted(facts.healed, key=_by_trades)],
         "reconciliation": _reconciliation(facts),
         "latency": _latency(facts.latency, facts.day),
@@ -83,18 +92,19 @@ def make_document(
 
 def _summary(facts: Facts) -> Json:
     rows = facts.completeness
-    lost = [hole for hole in facts.holes if not hole.is_unpublished]
+    missed = lost(facts)
     present = sum(row.present for row in rows)
-    missing = sum(hole.missing for hole in lost)
+    missing = sum(hole.missing for hole in missed)
     compared = [row for row in facts.reconciliation if row.is_covered]
     open_checks = [check.severity for check in facts.checks or () if not check.is_over]
     whole_way = [row for row in facts.latency if row.stage == WHOLE_WAY]
     return {
         "symbols": len(rows),
         "symbols_complete": sum(row.is_proven and not row.lost for row in rows),
-        "symbols_incomplete": len({(hole.market, hole.symbol) for hole in lost}),
+        "symbols_incomplete": len({(hole.market, hole.symbol) for hole in missed}),
         "trades": present,
         "missing": missing,
+        "absent": sum(row.missing for row in absences(facts)),
         "complete_percent": _percent(present, present + missing),
         "healed": sum(row.healed for row in rows),
         "duplicates_removed": sum(row.duplicates_removed for row in rows),
@@ -130,9 +140,9 @@ def _completeness(facts: Facts) -> list[Json]:
 
 def _silent(facts: Facts) -> list[Json]:
     """Return symbols without a trade; one with a hole over the day may have traded."""
-    lost = {(hole.market, hole.symbol) for hole in facts.holes if not hole.is_unpublished}
+    missed = {(hole.market, hole.symbol) for hole in lost(facts)}
     return [
-        _row(row, is_proven=row.is_proven, has_hole=(row.market, row.symbol) in lost)
+        _row(row, is_proven=row.is_proven, has_hole=(row.market, row.symbol) in missed)
         for row in sorted(facts.silent, key=lambda row: (row.is_proven, row.symbol))
     ]
 
@@ -141,9 +151,13 @@ def _by_loss(hole: Hole) -> tuple[bool, int, str, int]:
     return (hole.is_unpublished, -hole.missing, hole.symbol, hole.first_missing_id)
 
 
-def _hole(hole: Hole) -> Json:
+def _hole(hole: Hole, found: Sequence[Outcome]) -> Json:
     ids = {name: str(getattr(hole, name)) for name in ("first_missing_id", "last_missing_id")}
-    return _row(hole, **ids)
+    return _row(hole, **ids, outcome=outcome_of(hole, found))
+
+
+def _outcome(row: Outcome) -> Json:
+    return _row(row, first_id=str(row.first_id), last_id=str(row.last_id), missing=row.missing)
 
 
 def _by_trades(row: Healed) -> tuple[int, str, str, str]:

@@ -80,6 +80,24 @@ class Hole:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Repair:
+    """A row of ops.holes: what became of a range of ids; its columns are explained there."""
+
+    market: str
+    symbol: str
+    first_missing_id: int
+    last_missing_id: int
+    outcome: str
+    cause: str
+    source: str
+    run_id: str
+    witnesses: str
+    detail: str
+    found_at: datetime
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Healed:
     """Trades of a symbol that came another way than the stream."""
 
@@ -199,6 +217,7 @@ class Facts:
     """Everything that the report of a day says.
 
     Attributes:
+        repairs: of ids of the day; None when the warehouse has no table of them.
         checks: None when the warehouse has no table of checks.
         volumes: of the day and of the seven before it.
     """
@@ -207,6 +226,7 @@ class Facts:
     completeness: tuple[Completeness, ...] = ()
     silent: tuple[Silent, ...] = ()
     holes: tuple[Hole, ...] = ()
+    repairs: tuple[Repair, ...] | None = ()
     healed: tuple[Healed, ...] = ()
     reconciliation: tuple[Compared, ...] = ()
     differences: tuple[Difference, ...] = ()

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
+from .. import warehouse
 from . import queries
 from .document import make_document
 from .facts import (
@@ -21,6 +22,7 @@ from .facts import (
     Hole,
     Latency,
     Rejected,
+    Repair,
     Silent,
     Volume,
 )
@@ -41,6 +43,7 @@ QUERY_SECONDS: Final = 120.0
 OBJECT_SECONDS: Final = 60.0
 CONNECTION: Final = "smtp_default"
 _CHECKS: Final = "ops.quality_results"
+_REPAIRS: Final = "ops.holes"
 _DAY: Final = "day"
 
 Row = TypeVar("Row")
@@ -103,40 +106,27 @@ def read_facts(client: bigquery.Client, day: date, asked: Mapping[str, Query]) -
         completeness=rows("completeness", Completeness),
         silent=rows("silent", Silent),
         holes=rows("holes", Hole),
+        repairs=rows("repairs", Repair) if _has(client, _REPAIRS) else None,
         healed=rows("healed", Healed),
         reconciliation=rows("reconciliation", Compared),
         differences=rows("differences", Difference),
         latency=rows("latency", Latency),
         rejections=rows("rejections", Rejected),
-        checks=rows("checks", Check) if _has_checks(client) else None,
+        checks=rows("checks", Check) if _has(client, _CHECKS) else None,
         volumes=rows("volumes", Volume),
     )
 
 
 def ask(client: bigquery.Client, query: Query) -> list[dict[str, Any]]:
     """Return the rows of a query, within `QUERY_SECONDS` and without a second try."""
-    from google.cloud.bigquery import QueryJobConfig, ScalarQueryParameter
-
-    parameters = [
-        ScalarQueryParameter(name, "TIMESTAMP" if isinstance(value, datetime) else "DATE", value)
-        for name, value in query.parameters.items()
-    ]
-    found = client.query_and_wait(
-        query.of(client.project),
-        job_config=QueryJobConfig(query_parameters=parameters),
-        api_timeout=QUERY_SECONDS,
-        wait_timeout=QUERY_SECONDS,
-        retry=None,
-        job_retry=None,
-    )
-    return [dict(row) for row in found]
+    return warehouse.ask(client, query.sql, query.parameters, seconds=QUERY_SECONDS)
 
 
-def _has_checks(client: bigquery.Client) -> bool:
+def _has(client: bigquery.Client, table: str) -> bool:
     from google.api_core.exceptions import NotFound
 
     try:
-        client.get_table(f"{client.project}.{_CHECKS}", timeout=QUERY_SECONDS, retry=None)
+        client.get_table(f"{client.project}.{table}", timeout=QUERY_SECONDS, retry=None)
     except NotFound:
         return False
     return True

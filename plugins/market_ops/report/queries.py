@@ -145,6 +145,42 @@ where previous_traded_at < @day_end and next_traded_at >= @day_start
     )
 
 
+def repairs(day: date) -> Query:
+    """Ask what was recorded of ids of the day, those across its midnights too, at any time since.
+
+    A day's ids are those from the last trade before it to its own last trade, and those of its
+    holes. A hole can be found on a later day, so the partitions are bounded on one side only.
+    """
+    return Query(
+        "repairs",
+        "What became of missing trade ids",
+        """
+with ids as (
+    select market, symbol, first_id - missing_before as first_id, last_id
+    from `{project}.marts.market_completeness`
+    where traded_on = @day
+    union all
+    select market, symbol, first_missing_id as first_id, last_missing_id as last_id
+    from `{project}.intermediate.int_id_holes`
+    where previous_traded_at < @day_end and next_traded_at >= @day_start
+)
+select distinct
+    attempts.market, attempts.symbol, attempts.first_missing_id, attempts.last_missing_id,
+    attempts.outcome, attempts.cause, attempts.source, attempts.run_id, attempts.witnesses,
+    attempts.detail, attempts.found_at, attempts.closed_at
+from `{project}.ops.holes` as attempts
+inner join ids
+    on
+        attempts.market = ids.market
+        and attempts.symbol = ids.symbol
+        and attempts.first_missing_id <= ids.last_id
+        and attempts.last_missing_id >= ids.first_id
+where attempts.found_at >= @day_start and attempts.channel = 'trade'
+""",
+        {"day": day, "day_start": start_of(day), "day_end": end_of(day)},
+    )
+
+
 def healed(day: date) -> Query:
     """Ask who brought the trades that the stream did not, when, and in how many runs."""
     return Query(
@@ -335,6 +371,6 @@ where days.opened_at >= @first_start and days.opened_at < @day_end
 
 
 ALL: Final[tuple[Callable[[date], Query], ...]] = (
-    *(completeness, silent, holes, healed, reconciliation, differences),
+    *(completeness, silent, holes, repairs, healed, reconciliation, differences),
     *(latency, rejections, checks, volumes),
 )

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from .facts import Facts
+from .outcomes import absences, lost
 from .queries import end_of
 
 COMPLETE: Final = "COMPLETE"
@@ -65,12 +66,12 @@ def _is_empty(facts: Facts, now: datetime) -> Iterator[Reason]:
 
 
 def _misses_trades(facts: Facts, now: datetime) -> Iterator[Reason]:
-    lost = [hole for hole in facts.holes if not hole.is_unpublished]
-    if not lost:
+    holes = lost(facts)
+    if not holes:
         return
-    worst = max(lost, key=lambda hole: (hole.missing, hole.symbol))
-    symbols = {(hole.market, hole.symbol) for hole in lost}
-    missing = sum(hole.missing for hole in lost)
+    worst = max(holes, key=lambda hole: (hole.missing, hole.symbol))
+    symbols = {(hole.market, hole.symbol) for hole in holes}
+    missing = sum(hole.missing for hole in holes)
     yield Reason(
         INCOMPLETE,
         f"{_count(missing, 'trade')} of {_count(len(symbols), 'symbol')} that the exchange sent"
@@ -79,6 +80,19 @@ def _misses_trades(facts: Facts, now: datetime) -> Iterator[Reason]:
         "Run repair_gaps for the day (it starts by itself when the marts show holes), then"
         " build_marts and this report again.",
     )
+
+
+def _has_absences(facts: Facts, now: datetime) -> Iterator[Reason]:
+    rows = absences(facts)
+    if rows:
+        yield Reason(
+            PROVISIONAL,
+            f"{_count(sum(row.missing for row in rows), 'trade id')}"
+            f" ({_names(row.symbol for row in rows)}) were never traded, as two witnesses at the"
+            " exchange say. Nothing of ours is lost; the marts still count them as missing.",
+            "Nothing. The marts know it too once aggregate trades are loaded that leave these ids"
+            " out.",
+        )
 
 
 def _lacks_holes(facts: Facts, now: datetime) -> Iterator[Reason]:
@@ -166,6 +180,7 @@ _Rule = Callable[[Facts, datetime], Iterable[Reason]]
 _RULES: Final[tuple[_Rule, ...]] = (
     _is_empty,
     _misses_trades,
+    _has_absences,
     _lacks_holes,
     _differs,
     _contradicts,

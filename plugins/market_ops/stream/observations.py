@@ -30,7 +30,7 @@ class CollectorSeen:
         status: what it says of itself: ok, starting or failing.
         collector: its id.
         epoch: start of its life, in microseconds since 1970.
-        is_paused: reading pauses because the spool is full or the disk is behind.
+        is_dropping: messages are dropped because the spool is full or the disk is behind.
         spooled_frames: frames of this life made durable, which is the last sequence's number.
         pending_frames: frames that Pub/Sub has not acknowledged yet.
         open_connections: connections open now.
@@ -43,7 +43,7 @@ class CollectorSeen:
     status: str = ""
     collector: str = ""
     epoch: int = 0
-    is_paused: bool = False
+    is_dropping: bool = False
     spooled_frames: int = 0
     pending_frames: int = 0
     open_connections: int = 0

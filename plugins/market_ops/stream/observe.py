@@ -7,13 +7,15 @@ are made by what is asked for them, as credentials and connections may be what i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 
+from ..repair.holes import ABSENT, Range, without
+from ..warehouse import ask_if_there
 from .observations import (
     BrokerSeen,
     CollectorSeen,
@@ -43,6 +45,8 @@ _ERROR_CHARACTERS: Final = 300
 T = TypeVar("T")
 Wait = Callable[[float], None]
 Connect = Callable[[], Any]
+# Ranges of ids by market and symbol.
+Absences = Mapping[tuple[str, str], Sequence[Range]]
 
 
 def observe_collector(url: str, wait: Wait = time.sleep) -> CollectorSeen:
@@ -57,7 +61,7 @@ def observe_collector(url: str, wait: Wait = time.sleep) -> CollectorSeen:
             status=health["status"],
             collector=health["collector"],
             epoch=health["epoch"],
-            is_paused=health["is_paused"],
+            is_dropping=health["is_dropping"],
             spooled_frames=metrics["collector_spooled_frames_total"],
             pending_frames=metrics["collector_pending_frames"],
             open_connections=metrics["collector_open_connections"],
@@ -304,6 +308,7 @@ order by 1
 
 HOLES: Final = """
 select
+  market,
   symbol,
   first_missing_id as first_id,
   last_missing_id as last_id,
@@ -315,6 +320,19 @@ where not is_unpublished and next_traded_at < @settled
 order by missing desc, symbol, first_id
 limit 1000
 """
+
+# Ids that were never traded, as two witnesses say; dbt knows those only that aggregates prove.
+ABSENCES: Final = f"""
+select
+  market,
+  symbol,
+  first_missing_id as first_id,
+  last_missing_id as last_id
+from `{{project}}.ops.holes`
+where
+  outcome = '{ABSENT}' and channel = 'trade' and found_at >= timestamp '2017-01-01'
+  and symbol in unnest(@symbols)
+"""  # noqa: S608 - a constant of ours
 
 
 def observe_warehouse(
@@ -340,52 +358,46 @@ def observe_warehouse(
         collectors = sorted({life.collector for life in lives})
         symbols = query(client, SYMBOLS, {"since": times["since"], "collectors": collectors})
         holes = query(client, HOLES, {"settled": times["settled"]})
+        absent = absences(client, holes)
         return WarehouseSeen(
             lives=lives,
             symbols=tuple(SymbolSeen(**row) for row in symbols),
-            holes=tuple(HoleSeen(**row) for row in holes),
+            holes=tuple(sorted(open_holes(holes, absent), key=lambda hole: -hole.missing)),
         )
 
     return _tried(ask, lambda error: WarehouseSeen(error=error), wait)
 
 
+def absences(client: bigquery.Client, holes: Iterable[Mapping[str, Any]]) -> Absences:
+    """Ask for the ids of these holes' symbols that are known to be absent at the source."""
+    symbols = sorted({hole["symbol"] for hole in holes})
+    found: dict[tuple[str, str], list[Range]] = {}
+    for row in query(client, ABSENCES, {"symbols": symbols}) if symbols else ():
+        ranges = found.setdefault((row["market"], row["symbol"]), [])
+        ranges.append((row["first_id"], row["last_id"]))
+    return found
+
+
+def open_holes(holes: Iterable[Mapping[str, Any]], absent: Absences) -> Iterator[HoleSeen]:
+    """Yield what is open of rows of HOLES: without the ids that are absent at the source."""
+    for hole in holes:
+        whole = hole["first_id"], hole["last_id"]
+        for first, last in without(whole, absent.get((hole["market"], hole["symbol"]), ())):
+            yield HoleSeen(
+                symbol=hole["symbol"],
+                first_id=first,
+                last_id=last,
+                missing=last - first + 1,
+                before=hole["before"],
+                after=hole["after"],
+            )
+
+
 def query(
     client: bigquery.Client, sql: str, parameters: Mapping[str, datetime | list[str]]
 ) -> list[dict[str, Any]]:
-    """Return a query's rows; none when a table or dataset does not exist yet.
-
-    Args:
-        client: client of the project that `{project}` in the query stands for.
-        sql: the query.
-        parameters: times and lists of strings by name.
-
-    Raises:
-        google.api_core.exceptions.GoogleAPICallError: BigQuery refuses it.
-        concurrent.futures.TimeoutError: it takes too long.
-    """
-    from google.api_core.exceptions import NotFound
-    from google.cloud import bigquery
-
-    config = bigquery.QueryJobConfig(
-        query_parameters=[
-            bigquery.ScalarQueryParameter(name, "TIMESTAMP", value)
-            if isinstance(value, datetime)
-            else bigquery.ArrayQueryParameter(name, "STRING", value)
-            for name, value in parameters.items()
-        ]
-    )
-    try:
-        rows = client.query_and_wait(
-            sql.replace("{project}", client.project),
-            job_config=config,
-            api_timeout=BIGQUERY_SECONDS,
-            wait_timeout=BIGQUERY_SECONDS,
-            retry=None,
-            job_retry=None,
-        )
-        return [dict(row) for row in rows]
-    except NotFound:
-        return []
+    """Return a query's rows within the look's limit; none when a table does not exist yet."""
+    return ask_if_there(client, sql, parameters, seconds=BIGQUERY_SECONDS)
 
 
 def _get(url: str, codes: set[int], parameters: Mapping[str, str] | None = None) -> httpx.Response:

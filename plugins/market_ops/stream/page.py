@@ -15,9 +15,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ..repair.holes import without
 from .decisions import Stage
 from .incidents import VARIABLE, Incident, State, state_of_json
-from .observe import query
+from .observe import absences, query
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -68,6 +69,7 @@ group by 1
 
 OPEN_HOLES: Final = """
 select
+  market,
   symbol,
   first_missing_id,
   last_missing_id,
@@ -129,8 +131,23 @@ def read_evidence(client: bigquery.Client, at: datetime) -> Evidence:
         cells=query(client, COMPLETENESS, {"since": since}),
         days=query(client, DAYS, {"since": since}),
         lags=query(client, LAGS, {"since": at - timedelta(hours=1)}),
-        holes=query(client, OPEN_HOLES, {}),
+        holes=_holes(client),
     )
+
+
+def _holes(client: bigquery.Client) -> list[dict[str, Any]]:
+    holes = query(client, OPEN_HOLES, {})
+    absent = absences(client, holes)
+    return [
+        hole
+        | {
+            "is_absent": not without(
+                (hole["first_missing_id"], hole["last_missing_id"]),
+                absent.get((hole["market"], hole["symbol"]), ()),
+            )
+        }
+        for hole in holes
+    ]
 
 
 def hours_of(at: datetime) -> list[datetime]:

@@ -73,7 +73,7 @@ def _broker(seen: Observations) -> Broker:
     if seen.broker.error:
         return Broker.AWAY
     is_behind = any(
-        collector.is_paused or collector.pending_frames >= PENDING_FRAMES
+        collector.is_dropping or collector.pending_frames >= PENDING_FRAMES
         for collector in seen.collectors
     )
     return Broker.BEHIND if is_behind else Broker.OK

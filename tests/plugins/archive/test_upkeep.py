@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,10 @@ from plugins.market_ops.archive.upkeep import (
     REPLACED_AFTER,
     Removed,
     figures,
+    forget_failure,
     hours_to_compact,
+    in_turn,
+    note_failure,
     parse_hour,
     remove_old,
     waiting,
@@ -62,6 +66,25 @@ def test_only_hours_with_work_oldest_first(store: FolderStore) -> None:
     ):
         found = hours_to_compact(store, "spot", AFTER, first=first, last=last)
         assert starts(found) == expected
+
+
+def test_hours_that_failed_keep_no_other_waiting(store: FolderStore, tmp_path: Path) -> None:
+    hours = [HOUR.at(HOUR_MS // 3_600_000 + n) for n in range(30)]
+    for hour in hours:
+        put(store, "a", [line(trade(1))], hour=hour)
+    for number, hour in enumerate([*hours[13:26], *hours[:13]]):
+        note_failure(store, hour, ValueError("corrupt"))
+        at = 1_800_000_000 + number
+        os.utime(tmp_path / hour.failure, (at, at))
+    waits = hours_to_compact(store, "spot", AFTER + 2 * DAY)
+    assert in_turn(store, waits) == [*hours[26:], *hours[13:26], *hours[:13]]
+    # its turn was useless again
+    note_failure(store, hours[13], ValueError("corrupt"))
+    os.utime(tmp_path / hours[13].failure, (2e9, 2e9))
+    assert in_turn(store, waits)[4] == hours[14]
+    forget_failure(store, hours[13])
+    forget_failure(store, hours[13])
+    assert in_turn(store, waits)[0] == hours[13]
 
 
 def test_hours_are_read_from_text() -> None:

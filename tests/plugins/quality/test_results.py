@@ -22,7 +22,7 @@ from plugins.market_ops.quality.suites import completeness
 from plugins.market_ops.quality.window import Window
 
 END = datetime(2026, 3, 2, tzinfo=UTC)
-CHECK = Check("run-1", Window(END - timedelta(days=1), END), END)
+CHECK = Check("run-1", Window(END - timedelta(days=1), END, END), END)
 SUITE = completeness(CHECK.window, timedelta(hours=1))
 HAS_ROWS, COMPLETE, *_ = SUITE.expectations
 

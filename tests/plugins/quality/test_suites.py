@@ -10,13 +10,14 @@ import pytest
 import yaml
 
 from market_data.tables import TABLES
-from plugins.market_ops.quality.suites import SUITE_NAMES, SUITES, Expectation, Suite
+from plugins.market_ops.quality.suites import SUITE_NAMES, SUITES
+from plugins.market_ops.quality.truths import Expectation, Suite
 from plugins.market_ops.quality.window import Window
 from tests.docs import markdown
 
 ROOT = Path(__file__).parents[3]
 END = datetime(2026, 3, 2, tzinfo=UTC)
-WINDOW = Window(END - timedelta(hours=6), END)
+WINDOW = Window(END - timedelta(hours=6), END, END)
 BUILT = [suite(WINDOW, timedelta(hours=1)) for suite in SUITES]
 TRUTHS = [(suite, truth) for suite in BUILT for truth in suite.expectations]
 # Names that a query gives to what it computes.

@@ -17,6 +17,7 @@ from plugins.market_ops.report.facts import (
     Hole,
     Latency,
     Rejected,
+    Repair,
     Silent,
     Volume,
 )
@@ -50,6 +51,16 @@ def hole(symbol: str = "BTCUSDT", **changes: Any) -> Hole:
     row = Hole(
         market="spot", symbol=symbol, first_missing_id=1050, last_missing_id=1052, missing=3,
         previous_traded_at=at(14, 3, 5), next_traded_at=at(14, 9, 1), is_unpublished=False,
+    )  # fmt: skip
+    return replace(row, **changes)
+
+
+def repair(symbol: str = "BTCUSDT", **changes: Any) -> Repair:
+    row = Repair(
+        market="spot", symbol=symbol, first_missing_id=1050, last_missing_id=1052,
+        outcome="failed", cause="unknown", source="", run_id="scheduled__2026-02-02T15:00",
+        witnesses="", detail="rest: https://api/historicalTrades: HTTP 404", found_at=at(15),
+        closed_at=None,
     )  # fmt: skip
     return replace(row, **changes)
 
@@ -151,6 +162,35 @@ def bad_day() -> Facts:
             ),
         ),
         holes=(hole(), hole("ETHUSDT", is_unpublished=True, missing=1, last_missing_id=1050)),
+        repairs=(
+            repair(last_missing_id=1051),
+            repair(
+                first_missing_id=1010,
+                last_missing_id=1021,
+                outcome="handed_over",
+                cause="disconnect",
+                run_id="collector-a/7",
+                found_at=at(3, 20),
+            ),
+            repair(
+                first_missing_id=1010,
+                last_missing_id=1021,
+                outcome="healed",
+                source="rest",
+                detail="",
+                found_at=at(3, 30),
+                closed_at=at(3, 32),
+            ),
+            repair(
+                "ETHUSDT",
+                first_missing_id=1070,
+                last_missing_id=1070,
+                detail="",
+                outcome="absent_at_source",
+                closed_at=at(15, 1),
+                witnesses="rest has 1069 and 1071; aggregate 7 ends with trade 1069",
+            ),
+        ),
         healed=(healed(),),
         reconciliation=(
             *(compared("1m", "equal", 4312), compared("1m", "ours", 1)),

@@ -210,7 +210,7 @@ CASES: list[tuple[Cause, dict[str, Any], str]] = [
     ),
     (
         Cause.BROKER_BEHIND,
-        {"collectors": (collector(is_paused=True),)},
+        {"collectors": (collector(is_dropping=True),)},
         "2 frames waiting for Pub/Sub's acknowledgement",
     ),
     (

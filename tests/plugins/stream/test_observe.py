@@ -15,7 +15,7 @@ METRICS = """# HELP collector_messages_total Messages received.
 collector_messages_total{channel="trade"} 4.0
 collector_spooled_frames_total 1.234567e+06
 collector_pending_frames 0.0
-collector_reading_paused 1.0
+collector_dropping 1.0
 """
 
 
@@ -23,7 +23,7 @@ def test_metrics_without_labels_are_read() -> None:
     assert observe.parse_metrics(METRICS) == {
         "collector_spooled_frames_total": 1_234_567,
         "collector_pending_frames": 0,
-        "collector_reading_paused": 1,
+        "collector_dropping": 1,
     }
 
 

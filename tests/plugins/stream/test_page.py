@@ -85,6 +85,7 @@ def test_what_comes_from_outside_is_escaped() -> None:
         "previous_traded_at": NOW,
         "next_traded_at": NOW,
         "is_unpublished": False,
+        "is_absent": False,
     }
     incidents, _ = advance(
         (), judge(observations(job=JobSeen(state=JobState.DOWN, detail=HOSTILE))), NOW

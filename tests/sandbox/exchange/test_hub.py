@@ -5,6 +5,7 @@ from typing import cast
 from aiohttp import web
 
 from sandbox.exchange.control import Session
+from sandbox.exchange.faults import Fault, FaultPlan
 from sandbox.exchange.frames import frame
 from sandbox.exchange.hub import Connection, Hub
 from sandbox.exchange.limits import Keepalive, Limits, RateWindow
@@ -70,12 +71,79 @@ def test_nothing_is_encoded_for_nobody() -> None:
     assert not hub.has_subscribers("a@trade")
 
 
-def test_the_seam_decides_what_goes_out() -> None:
-    hub = Hub(None, seam=lambda stream, message: [message, stream.encode()])
-    _, wire = connect(hub, "a@trade", combined=False)
-    hub.publish("a@trade", lambda _unit: [b"x"])
+def faulty(*faults: Fault) -> tuple[Hub, list[float]]:
+    """A hub with these faults, and its clock: change the one entry to let time pass."""
+    now = [100.0]
+    plan = FaultPlan(lambda: now[0])
+    for fault in faults:
+        plan.add(fault)
+    return Hub(None, plan, lambda: now[0]), now
+
+
+def flushed(hub: Hub, wire: Wire) -> bytes:
     hub.flush()
-    assert wire.written == frame(b"x") + frame(b"a@trade")
+    written, wire.written = wire.written, b""
+    return written
+
+
+def test_a_fault_strikes_a_message_on_all_connections_or_on_none() -> None:
+    hub, _ = faulty(Fault("drop", channel="*", every=2))
+    wires = [connect(hub, "a@trade", combined=False)[1] for _ in range(2)]
+    hub.publish("a@trade", lambda _unit: [b"1", b"2", b"3"])
+    assert [flushed(hub, wire) for wire in wires] == [frame(b"1") + frame(b"3")] * 2
+    assert hub.publish("a@trade", lambda _unit: [b"4"]) == 2  # meant to be sent
+    assert [flushed(hub, wire) for wire in wires] == [b"", b""]
+
+
+def test_messages_are_sent_twice_on_some_connections() -> None:
+    hub, _ = faulty(Fault("duplicate", connections=1, count=1))
+    first, second = (connect(hub, "a@trade", combined=False)[1] for _ in range(2))
+    hub.publish("a@trade", lambda _unit: [b"1", b"2"])
+    assert flushed(hub, first) == frame(b"1") + frame(b"1") + frame(b"2")
+    assert flushed(hub, second) == frame(b"1") + frame(b"2")
+
+
+def test_a_delayed_stream_keeps_its_order_and_others_do_not_wait() -> None:
+    hub, now = faulty(Fault("delay", symbol="A", delay_seconds=2.0, count=2))
+    _, wire = connect(hub, "a@trade", "b@trade", combined=False)
+    for stream, message in (("a@trade", b"1"), ("b@trade", b"x"), ("a@trade", b"2")):
+        hub.publish(stream, lambda _unit, message=message: [message])  # type: ignore[misc]
+    hub.publish("a@trade", lambda _unit: [b"3"])  # the fault is over, its delay is not
+    assert flushed(hub, wire) == frame(b"x")
+    now[0] += 2.0
+    hub.publish("a@trade", lambda _unit: [b"4"])
+    assert flushed(hub, wire) == frame(b"1") + frame(b"2") + frame(b"3") + frame(b"4")
+    hub.publish("a@trade", lambda _unit: [b"5"])
+    assert flushed(hub, wire) == frame(b"5")
+
+
+def test_a_message_is_overtaken() -> None:
+    hub, now = faulty(Fault("reorder", delay_seconds=0.5, count=1))
+    _, wire = connect(hub, "a@trade", combined=False)
+    hub.publish("a@trade", lambda _unit: [b"1", b"2"])
+    assert flushed(hub, wire) == frame(b"2")
+    now[0] += 0.5
+    assert flushed(hub, wire) == frame(b"1")
+
+
+def test_a_connection_ends_in_the_middle_of_a_frame() -> None:
+    hub, _ = faulty(Fault("half_frame", after=1, count=1))
+    _, wire = connect(hub, "a@trade", combined=False)
+    hub.publish("a@trade", lambda _unit: [b"first", b"second", b"third"])
+    hub.flush()
+    whole = frame(b"first") + frame(b"second")
+    assert wire.cut
+    assert wire.written == whole[: len(frame(b"first")) + len(frame(b"second")) // 2]
+
+
+def test_a_stalled_connection_gets_nothing() -> None:
+    hub, now = faulty()
+    connection, wire = connect(hub, "a@trade", combined=False)
+    hub.stall(connection, 3.0)
+    hub.publish("a@trade", lambda _unit: [b"1"])
+    now[0] += 3.0
+    hub.publish("a@trade", lambda _unit: [b"2"])
+    assert flushed(hub, wire) == frame(b"2")
 
 
 def test_a_client_that_reads_too_slowly_is_cut() -> None:

@@ -7,6 +7,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from sandbox.exchange.faults import FaultPlan
 from sandbox.exchange.history import NoHistory
 from sandbox.exchange.limits import Limits
 from sandbox.exchange.listings import Listings
@@ -67,7 +68,9 @@ async def test_refusals(path: str, code: int) -> None:
 
 async def test_too_much_weight_is_429_and_going_on_is_418() -> None:
     limits = Limits(weight_per_minute=3, rejections_until_ban=1)
-    rest = RestApi(Listings([]), NoHistory(), limits, now_us=lambda: 0, wall=lambda: 90.5)
+    rest = RestApi(
+        Listings([]), NoHistory(), limits, lambda: 0, lambda: 90.5, FaultPlan(lambda: 0.0)
+    )
     app = web.Application()
     app.add_routes(rest.routes())
     async with TestClient(TestServer(app)) as client:

@@ -39,7 +39,7 @@ NUMERIC: Final = pa.decimal128(38, 9)
 # Ten integer digits and 8 decimals: the product of two has 36 digits and fits 128 bits.
 _FACTOR: Final = pa.decimal128(18, 8)
 _TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
-_DECIMAL_BYTES: Final = 39  # 29 digits, a point, 9 decimals
+_DECIMAL_BYTES: Final = 29  # even if all are digits before the point, NUMERIC holds them
 
 
 Places = dict[str, tuple[Positions, Positions]]
@@ -199,7 +199,7 @@ def _times(values: npt.NDArray[np.int64], *, is_ours: bool = False) -> pa.Array:
 
 def _decimals(scan: Scan, place: tuple[Positions, Positions], *, is_positive: bool) -> pa.Array:
     texts, gathered = scan.texts(*place)
-    # Beyond 38 digits Arrow's reader overflows silently.
+    # Beyond 38 digits, with those that the scale adds, Arrow's reader overflows silently.
     if pc.max(pc.binary_length(texts)).as_py() > _DECIMAL_BYTES:
         raise Unusual
     # Arrow also reads signs and exponents, Binance sends neither.

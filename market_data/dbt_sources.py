@@ -15,7 +15,6 @@ from typing import Final
 from market_data.tables import (
     DATASETS,
     FRAMES,
-    HOLES,
     QUALITY_RESULTS,
     SYMBOLS,
     TABLES,
@@ -26,8 +25,8 @@ from market_data.tables import (
 
 SOURCES_PATH: Final = Path(__file__).parent.parent / "dbt" / "models" / "staging" / "_sources.yml"
 
-SOURCES: Final = tuple(table for table in TABLES if table not in (QUALITY_RESULTS, HOLES))
-"""Tables that dbt reads; what checks and repairs record is written after the marts."""
+SOURCES: Final = tuple(table for table in TABLES if table != QUALITY_RESULTS)
+"""Tables that dbt reads; what checks record is written after the marts."""
 
 _LOADED_AT: Final = "loaded_at"
 _WARN_AFTER_MINUTES: Final = 5

@@ -385,7 +385,7 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         path,
         schema,
         compression="zstd",
-        compression_level=3,
+        compression_level=1,
         use_dictionary=["symbol"],
         column_encoding={
             "trade_id": "DELTA_BINARY_PACKED",

@@ -202,10 +202,10 @@ def _decode_all(lines: bytes, symbols: Symbols) -> Rows:
     ).combine_chunks()
     columns = {name: table[name].combine_chunks() for name in table.column_names}
     for name in _KEYS:
-        key = np.frombuffer(name[:-1].encode(), np.uint8)
-        column = columns[name]
-        found = np.frombuffer(column.buffers()[1], np.uint8)[: len(column) * len(key)]
-        if column.null_count or (found.reshape(-1, len(key)) != key).any():
+        found, key = columns[name], name[:-1].encode()
+        if found.null_count or found.buffers()[1].to_pybytes()[: len(found) * len(key)] != (
+            key * len(found)
+        ):
             raise _Unusual
     values = [columns[name] for name in _TYPES if name not in _KEYS]
     if any(column.null_count for column in values):

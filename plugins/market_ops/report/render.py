@@ -151,6 +151,7 @@ def _environment() -> Environment:
         "whole": whole,
         "took": duration,
         "clock": clock,
+        "breakable": breakable,
         "moment": moment,
         "cut": cut,
         "long_day": long_day,
@@ -235,6 +236,13 @@ def clock(at: str) -> str:
 def moment(at: str | None) -> str:
     """Return day and minute of an ISO time."""
     return "–" if at is None else f"{at[:10]} {at[11:16]}"
+
+
+def breakable(name: str) -> Any:
+    """Return a name as HTML that may go on in the next line behind each underscore."""
+    from markupsafe import Markup
+
+    return Markup("_<wbr/>").join(name.split("_"))
 
 
 def cut(text: str | None) -> str:

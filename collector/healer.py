@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 # An answer takes Binance 0.1 s or more; four at once keep within the budget and 30 s.
 WORKERS: Final = 4
+# A large hole is left after so many pages when another one has become more urgent.
+PAGES_A_LOOK: Final = 10
 # REST is behind the streams by seconds; what it does not have after so many looks will not come.
 MAX_LOOKS: Final = 6
 # The exchange's REST has been away for so long: repair_gaps has another source.
@@ -163,7 +165,10 @@ class Healer:
             self._end(case, Outcome.HANDED_OVER, why)
             return
         try:
-            why = await self._ask(case, endpoint)
+            found = await self._ask(case, endpoint)
+            if found is None:
+                return
+            why = found
             case.looks += 1
         except ExchangeError as error:
             if error.status != 400:  # it is the endpoint that is refused, not this symbol
@@ -195,12 +200,18 @@ class Healer:
             log.error("%s: %s: %s", _words(hole), outcome, why)
         self._desk.settle(hole, [*parts, *left])
 
-    async def _ask(self, case: _Case, endpoint: Endpoint) -> str:
-        """Page through a hole; return why something is still missing, as far as is known."""
+    async def _ask(self, case: _Case, endpoint: Endpoint) -> str | None:
+        """Page through a hole; return why something is still missing, as far as is known.
+
+        None when there are more pages, and other holes should have their turn.
+        """
         symbol, why = case.hole.symbol, f"{endpoint.path} has nothing behind them yet"
         before: list[Item] = []
-        cursor = 0
+        cursor = pages = 0
         while ahead := [max(start, cursor) for start, end in case.open if end >= cursor]:
+            if pages == PAGES_A_LOOK:
+                return None
+            pages += 1
             if ahead[0] != cursor:
                 cursor, before = ahead[0], []
             page = await self._page(endpoint, page_from(symbol, cursor))

@@ -1,8 +1,8 @@
 """Repeats: while two connections carry the same streams, each message is kept once. Pure.
 
-A message is dropped when the same bytes, but for the time at which the exchange sent them, came
-over another connection: an id that comes with another price is kept, and found downstream. So is
-any repeat that is not recognised here.
+A message is dropped when the same bytes came over another connection; of trades and aggregate
+trades the time at which the exchange sent them may differ. An id that comes with another price is
+kept, and found downstream. So is any repeat that is not recognised here.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ MAX_KNOWN: Final = 100_000
 # What came over an overlap's last message so long ago does not come again.
 _FORGET_NS: Final = 10_000_000_000
 _EVENT_TIME: Final = b'"E":'
+# Messages that are told by an id of their own; the event time may be the server's.
+_WITH_ID: Final = (b'{"e":"trade",', b'{"e":"aggTrade",')
 # Each connection gets the server's notice, and means itself by it.
 _NOTICE: Final = ENVELOPE + b"!serverShutdown"
 
@@ -61,6 +63,6 @@ class Repeats:
 
 
 def _identity(message: bytes) -> bytes:
-    """Return a message without its event time, where it has one."""
-    before, found, behind = message.partition(_EVENT_TIME)
-    return before + behind.partition(b",")[2] if found else message
+    """Return a message, without its event time where it has an id of its own."""
+    before, _, behind = message.partition(_EVENT_TIME)
+    return before + behind.partition(b",")[2] if before.endswith(_WITH_ID) else message

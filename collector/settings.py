@@ -60,7 +60,7 @@ class Settings:
     """
 
     ws_url: str = "wss://data-stream.binance.vision"
-    rest_url: str = "https://data-api.binance.vision"
+    rest_url: str = "https://api.binance.com"
     symbols: tuple[str, ...] = ()
     quote_assets: tuple[str, ...] = ("USDT",)
     channels: tuple[str, ...] = ("trade", "aggTrade", "kline_1m")
@@ -198,7 +198,7 @@ VARIABLES: Final[dict[str, Variable]] = {
         "BINANCE_WS_URL", _url("ws", "wss"), "write wss://data-stream.binance.vision"
     ),
     "rest_url": Variable(
-        "BINANCE_REST_URL", _url("http", "https"), "write https://data-api.binance.vision"
+        "BINANCE_REST_URL", _url("http", "https"), "write https://api.binance.com"
     ),
     "symbols": Variable("BINANCE_SYMBOLS", _names(_is_symbol, "BTCUSDT"), "write BTCUSDT,ETHUSDT"),
     "quote_assets": Variable(

@@ -37,8 +37,9 @@ _MAX_NAMED: Final = 5
 _DOWNLOAD_SECONDS: Final = 60.0
 _EVER: Final = datetime(2017, 7, 1, tzinfo=UTC)  # Binance opened then
 
+# Floored by unix_micros: the emulator's unix_seconds rounds.
 _TABLE: Final = """
-select symbol, timestamp_seconds(div(unix_seconds(traded_at), 60) * 60) as opened_at,
+select symbol, timestamp_micros(div(unix_micros(traded_at), 60000000) * 60000000) as opened_at,
   count(*) as trades, sum(cast(trade_id as numeric)) as ids,
   sum(quantity) as volume, sum(quote_quantity) as quote_volume
 from (
@@ -52,19 +53,21 @@ group by symbol, opened_at
 """
 _LOADED: Final = ("raw.trades", "and source != 'archive'")
 _DEDUPLICATED: Final = ("intermediate.int_trades_deduplicated", "and source != 'archive'")
+_MARTS: Final = "select table_name from `{project}.marts.INFORMATION_SCHEMA.TABLES`"
 _CANDLES: Final = """
 select symbol, opened_at, trades, cast(null as numeric) as ids, volume, quote_volume
 from `{project}.marts.ohlcv_1m` where opened_at >= timestamp '{since}' and trades > 0
 """
 # Minutes of history that was loaded from Binance's files: no collector received them.
 _LOADED_HISTORY: Final = """
-select distinct symbol, timestamp_seconds(div(unix_seconds(traded_at), 60) * 60) as opened_at
+select distinct symbol,
+  timestamp_micros(div(unix_micros(traded_at), 60000000) * 60000000) as opened_at
 from `{project}.raw.trades` where traded_at >= timestamp '{since}' and source = 'archive'
 """
 _IDS: Final = """
 select distinct trade_id from `{project}.{table}`
 where symbol = '{symbol}' and traded_at >= timestamp '{since}'
-  and timestamp_seconds(div(unix_seconds(traded_at), 60) * 60) = timestamp '{minute}'
+  and timestamp_micros(div(unix_micros(traded_at), 60000000) * 60000000) = timestamp '{minute}'
 """
 
 Cell = tuple[str, datetime]  # symbol and minute
@@ -212,31 +215,43 @@ def _columns(rows: pa.RecordBatch, frame_id: str) -> pa.Table:
     )
 
 
-def verify_equality(platform: Platform, since: datetime | None) -> list[str]:
-    """Print how the stages compare, a line a symbol; return a sentence for each inequality.
+def compare_stages(
+    platform: Platform, since: datetime | None = None, *, is_open: bool = False
+) -> tuple[list[str], list[str]]:
+    """Return how the stages compare, a line a symbol, and a sentence for each inequality.
 
     Args:
         platform: what is looked at.
         since: the first minute; None for all, and then the collector's account too.
+        is_open: more is on its way: the last minute that a stage has reached and later ones are
+            left out, and so are sequences and the collector's account.
     """
-    changed: list[str] = []
-    archived = read_archive(archived_frames(platform, changed), since or _EVER)
+    problems: list[str] = []
+    archived = read_archive(archived_frames(platform, problems), since or _EVER)
     with Warehouse(platform.project, platform.bigquery_url) as warehouse:
         asker = _Asker(warehouse, since or _EVER)
         stages = {"archive": archived.stage, **asker.stages()}
-        problems = changed + [
+        if is_open:
+            stages = settled(stages)
+        problems += [
             f"{cell[0]} {cell[1]:%Y-%m-%d %H:%M}: {text}" for cell, text in inequalities(stages)
         ]
         problems += _causes(stages, asker, archived)
-    if since is None:
-        ledger = json.loads(get(f"{platform.collector_url}/ledger")[1])
-        problems += socket_problems(archived, ledger)
-    problems += sequence_problems(archived.frames)
-    for line in table(stages):
-        print(line)
-    for problem in problems:
-        print(f"    {problem}")
-    return problems
+    if not is_open:
+        problems += sequence_problems(archived.frames)
+        if since is None:
+            ledger = json.loads(get(f"{platform.collector_url}/ledger")[1])
+            problems += socket_problems(archived, ledger)
+    return table(stages), problems
+
+
+def settled(stages: Mapping[str, Stage]) -> dict[str, Stage]:
+    """Return the stages without the last minute that all of them have reached, and later ones."""
+    lasts = [max((cell[1] for cell in stage), default=_EVER) for stage in stages.values()]
+    return {
+        name: {cell: sums for cell, sums in stage.items() if cell[1] < min(lasts)}
+        for name, stage in stages.items()
+    }
 
 
 def inequalities(stages: Mapping[str, Stage]) -> Iterator[tuple[Cell, str]]:
@@ -297,9 +312,12 @@ class _Asker:
         self._since = since.isoformat()
 
     def stages(self) -> dict[str, Stage]:
+        """Return what the table and, once dbt has built them, the marts hold."""
         history = {(row["symbol"], row["opened_at"]) for row in self._rows(_LOADED_HISTORY)}
-        found = {"table": self._stage(*_LOADED), "mart": self._stage(*_DEDUPLICATED)}
-        found["candles"] = _stage_of(self._rows(_CANDLES))
+        found = {"table": self._stage(*_LOADED)}
+        if any(row["table_name"] == "ohlcv_1m" for row in self._rows(_MARTS)):
+            found["mart"] = self._stage(*_DEDUPLICATED)
+            found["candles"] = _stage_of(self._rows(_CANDLES))
         return {
             name: {cell: sums for cell, sums in stage.items() if cell not in history}
             for name, stage in found.items()
@@ -325,7 +343,7 @@ def _causes(stages: Mapping[str, Stage], asker: _Asker, archived: Archived) -> I
     for cell, _ in inequalities(stages):
         frames = archived.frames_of(cell)
         before, ids = "archive", set(frames)
-        for name in ("table", "mart"):
+        for name in ("table", *(["mart"] if "mart" in stages else [])):
             found = asker.ids(name, cell)
             for missing, where in ((ids - found, f"{before} and not in the {name}"),
                                    (found - ids, f"{name} and not in the {before}")):  # fmt: skip

@@ -34,9 +34,9 @@ TABLE_PLACES: Final = (MEMORY, DISK)
 ON: Final = "on"
 OFF: Final = "off"
 
-# Market data only, no account (binance-protocol, section 1 and REST "General API Information").
+# No account is needed; this REST address has historicalTrades, which healing needs.
 LIVE_WS_URL: Final = "wss://data-stream.binance.vision"
-LIVE_REST_URL: Final = "https://data-api.binance.vision"
+LIVE_REST_URL: Final = "https://api.binance.com"
 
 
 class SettingsError(ValueError):

@@ -7,6 +7,7 @@ integers: neither SQL nor the warehouse's engine has a part in it.
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from datetime import date, datetime
@@ -16,7 +17,9 @@ from plugins.market_ops.archive.compact import compact_hour, hours_received, rem
 from plugins.market_ops.archive.storage import BucketStore
 from plugins.market_ops.candles import INTERVALS, candles_of_day, coarser
 from sandbox.certificate.candles import FIELDS
-from sandbox.settings import BUCKET, PROJECT, Settings, platform_of
+from sandbox.probes import get
+from sandbox.progress import Reader
+from sandbox.settings import BUCKET, PROJECT, Platform, Settings, platform_of
 from sandbox.state import State
 from sandbox.warehouse import Warehouse
 
@@ -47,7 +50,7 @@ def verify_stages(settings: Settings, state: State, since: datetime | None) -> i
     """
     os.environ.update(settings.client_environment)
     warnings.simplefilter("ignore", FutureWarning)  # Google's on our Python, once per library
-    from sandbox.equality import verify_equality
+    from sandbox.equality import compare_stages
 
     platform = platform_of(
         settings,
@@ -55,8 +58,19 @@ def verify_stages(settings: Settings, state: State, since: datetime | None) -> i
         ready_seconds=state.ready_seconds or 0.0,
         peak_memory=dict,
     )
-    problems = verify_equality(platform, since)
+    lines, problems = compare_stages(platform, since, is_open=_is_open(platform))
+    print("\n".join([*lines, *(f"    {problem}" for problem in problems)]))
     return max(int(bool(problems)), verify_marts(settings))
+
+
+def _is_open(platform: Platform) -> bool:
+    """Tell whether more is on its way: the market trades, or a stage waits for the one before."""
+    if platform.exchange_url is None:
+        return True
+    status = json.loads(get(f"{platform.exchange_url}/sim/status")[1])
+    progress = Reader(platform).read(exactly=True)
+    is_closed = status.get("paused") or status["done"]
+    return not is_closed or bool(progress.missing(progress.sealed))
 
 
 def verify_marts(settings: Settings) -> int:

@@ -54,7 +54,7 @@ class Settings:
     collector_urls: tuple[str, ...] = ()
     job_url: str = ""
     dataflow: Mapping[str, Any] = field(default_factory=dict)
-    exchange_url: str = "https://data-api.binance.vision"
+    exchange_url: str = "https://api.binance.com"
     vision_url: str = "https://data.binance.vision"
     page_url: str = "http://localhost:8080"
     bucket_url: str = "https://storage.cloud.google.com"

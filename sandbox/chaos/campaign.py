@@ -330,8 +330,10 @@ class _Seed:
     def _judge(self, platform: Platform, injections: list[Injected]) -> Outcome:
         warnings.simplefilter("ignore", FutureWarning)  # Google's on our Python, once per library
         from sandbox.certificate import collect
+        from sandbox.equality import compare_stages
 
         certificate = collect(platform)
+        _, unequal = compare_stages(platform)
         (self.settings.home / "certificate.json").write_text(json.dumps(certificate, indent=2))
         holes, fetched = read_holes(platform), prove.fetched_ids(platform)
         if holes:
@@ -340,7 +342,10 @@ class _Seed:
         trades = [row for row in certificate["symbols"] if row["channel"] == "trade"]
         return Outcome(
             seed=self._seed,
-            problems=prove.problems_of(certificate, holes, fetched, injections, memory),
+            problems=[
+                *unequal,
+                *prove.problems_of(certificate, holes, fetched, injections, memory),
+            ],
             injections=injections,
             symbols=len(trades),
             trades=sum(row["exchange"]["count"] for row in trades),

@@ -375,6 +375,21 @@ async def test_the_newest_holes_first_of_these_the_smallest() -> None:
     assert [asked["symbol"] for _, asked in it.exchange.asked] == ["SMALL", "LARGE", "OLD"]
 
 
+async def test_a_large_hole_lets_others_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collector.healer.WORKERS", 1)
+    monkeypatch.setattr("collector.healer.PAGES_A_LOOK", 1)
+    async with healing() as it:
+        it.exchange.seconds = 1.0
+        it.receive(1, 2_901)
+        await asyncio.sleep(1.5)
+        small = [trade(1, "SMALL"), trade(3, "SMALL")]
+        it.intake.take("t#1", small, [TIME_NS] * 2, overlaps=False)
+        assert await it.settled() == [(2, 2, "healed"), (2, 2_900, "healed")]
+    assert [asked["symbol"] for _, asked in it.exchange.asked] == [
+        *(SYMBOL, SYMBOL, "SMALL", SYMBOL),
+    ]
+
+
 async def test_one_page_heals_all_holes_of_a_symbol_that_it_covers() -> None:
     async with healing() as it:
         it.receive(1, 3, 5, 7, 900)

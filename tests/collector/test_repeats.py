@@ -75,6 +75,16 @@ def test_other_channels() -> None:
     assert kept(it, "b", book) == []
 
 
+def test_a_candle_that_has_not_changed_is_no_repeat() -> None:
+    it = Repeats()
+    one, other = (
+        envelope("a@kline_1m", {"e": "kline", "E": time, "s": "A", "k": {"t": 1}})
+        for time in (1, 2)
+    )
+    assert kept(it, "a", one) == [one]
+    assert kept(it, "b", one, other) == [other]
+
+
 def test_of_a_long_overlap_the_older_half_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeats, "MAX_KNOWN", 10)
     it = Repeats()

@@ -588,6 +588,7 @@ class TestProcess:
 
                 await self.ledger(settings, has_come_behind)
                 await sim("/sim/pause")
+                await asyncio.sleep(QUIET_SECONDS)  # what was due is sent
                 names = ("count", "sum_ids", "first_id", "last_id")
                 expected = by_symbol((await sim("/sim/totals"))["trades"], *names)
                 await self.ledger(

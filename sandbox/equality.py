@@ -175,8 +175,10 @@ def read_archive(frames: Iterable[Frame], since: datetime) -> Archived:
     archived = Archived(pa.table({}))
     for frame in frames:
         header = frame.header
-        archived.frames.setdefault((header.collector, header.epoch), set()).add(header.sequence)
-        if header.channel != CHANNEL:
+        sequences = archived.frames.setdefault((header.collector, header.epoch), set())
+        is_repeated = header.sequence in sequences  # the broker delivered it again, much later
+        sequences.add(header.sequence)
+        if is_repeated or header.channel != CHANNEL:
             continue
         if header.collector == COLLECTOR:
             for symbol, totals in header.symbols.items():

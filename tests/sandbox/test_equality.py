@@ -41,8 +41,9 @@ def frame(sequence: int, ids: list[int], *, minute: int = 0, collector: str = "s
 
 
 def archive() -> Archived:
-    """Three frames, the second of which repeats an id of the first."""
-    frames = [frame(1, [10, 11, 12]), frame(2, [12, 13]), frame(4, [14], minute=1)]
+    """Three frames, the second of which repeats an id of the first; the last is there twice."""
+    last = frame(4, [14], minute=1)
+    frames = [frame(1, [10, 11, 12]), frame(2, [12, 13]), last, last]
     return read_archive(frames, equality._EVER)
 
 
@@ -74,6 +75,14 @@ def test_the_archive_counts_each_id_once_and_by_minute() -> None:
 def test_equal_stages() -> None:
     assert list(inequalities(stages())) == []
     assert table(stages())[1].split() == ["BTCUSDT", "2", *("5",) * 4, "equal"]
+
+
+def test_minutes_that_still_fill_are_left_out() -> None:
+    late = stages()
+    del late["candles"]["BTCUSDT", MINUTE.replace(minute=41)]
+    assert len(list(inequalities(late))) == 1
+    assert all(not stage for stage in equality.settled(late).values())
+    assert [cell[1] for cell in equality.settled(stages())["table"]] == [MINUTE]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ TOTALS = {"count": 7}
 class World:
     progress: Progress = ARRIVED
     problems: list[str] = field(default_factory=list)
+    unequal: list[str] = field(default_factory=list)
     leaked: list[Any] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     builds: bool = True
@@ -111,6 +112,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         collect=lambda _: {"problems": world.problems, "symbols": [row]}
     )
     monkeypatch.setitem(sys.modules, "sandbox.certificate", certificate)
+    equality = types.SimpleNamespace(compare_stages=lambda *_: ([], world.unequal))
+    monkeypatch.setitem(sys.modules, "sandbox.equality", equality)
     for name in (*Settings().client_environment, *campaign.COLLECTOR):
         monkeypatch.setenv(name, "set by the campaign, restored by the test")
     return world
@@ -143,9 +146,10 @@ def test_a_seed_that_fails_keeps_its_logs_and_says_how_to_repeat_it(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.problems = ["BTCUSDT: loaded has 3"]
+    world.unequal = ["BTCUSDT 03:14: archive has 3, table has 2"]
     code, report = run(tmp_path, first=9, seeds=1, kill="bigquery")
     assert (code, report["passed"]) == (1, 0)
-    assert report["outcomes"][0]["problems"] == world.problems
+    assert report["outcomes"][0]["problems"] == world.unequal + world.problems
     assert (tmp_path / "chaos" / "seed-9" / "script.yaml").exists()
     text = capsys.readouterr().out
     assert "BTCUSDT: loaded has 3" in text

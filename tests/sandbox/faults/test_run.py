@@ -152,6 +152,40 @@ def test_a_process_is_killed_and_only_the_right_one(
         target.inject(Injection("kill", {"process": "collector"}, 0), 0)
 
 
+@dataclass
+class Fork:
+    """A process of Airflow's, as far as it is looked at."""
+
+    pid: int
+    born: float = 0.0
+    forks: list["Fork"] = field(default_factory=list)
+
+    def children(self) -> list["Fork"]:
+        return self.forks
+
+    def create_time(self) -> float:
+        return self.born
+
+
+def test_airflows_components_are_told_by_the_order_of_their_birth() -> None:
+    tasks = [Fork(31), Fork(32), Fork(33)]
+    scheduler = Fork(5, 1.0, tasks)
+    leader = Fork(1, 0.0, [Fork(9, 3.0), scheduler, Fork(7, 2.0), Fork(6, 2.0)])
+    found = {
+        name: run._component(leader, name, 0).pid
+        for name in ("scheduler", "triggerer", "dag-processor", "api-server")
+    }
+    assert found == {"scheduler": 5, "triggerer": 6, "dag-processor": 7, "api-server": 9}
+    killed = {run._component(leader, "worker", seed).pid for seed in range(20)}
+    assert killed == {31, 32, 33}
+    scheduler.forks = []
+    with pytest.raises(InjectionError, match="airflow-worker: no task is running"):
+        run._component(leader, "worker", 0)
+    leader.forks = [scheduler]
+    with pytest.raises(InjectionError, match="airflow-triggerer: it does not run"):
+        run._component(leader, "triggerer", 0)
+
+
 def test_a_place_that_does_not_answer_is_told(tmp_path: Path) -> None:
     target = Target(Settings(home=tmp_path, ports=Settings().ports.free()))
     for what in ("cut", "broker_lost_ack"):

@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Compiled modules are kept: everything here starts several processes of Python.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help setup demo test test-unit test-integration test-e2e check lock bench chaos dbt up down status deploy-dags clean
+.PHONY: help setup demo test test-unit test-integration test-e2e check lock bench chaos dbt up down status deploy-dags deploy-job clean
 
 ifneq (,$(wildcard .env))
 include .env
@@ -14,7 +14,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 PYTEST := $(RUN) -m pytest --durations=10
 # Importing Beam and its kin takes seconds: one of two processes does it.
-UNITS_WITH_BEAM := tests/beam_jobs tests/plugins tests/dags tests/deploy tests/docs tests/dbt
+UNITS_WITH_BEAM := tests/beam_jobs tests/plugins tests/dags tests/deploy tests/docs tests/dbt tests/infra
 UNITS_WITHOUT := tests/collector tests/market_data tests/sandbox
 # Two processes; the tests of a file that talks to emulators stay together, e2e tests come last.
 IN_PARALLEL := --numprocesses 2 --dist loadgroup --no-loadscope-reorder
@@ -47,13 +47,14 @@ test-integration: setup ## tests against real components on loopback
 test-e2e: setup ## tests of the whole platform
 	$(PYTEST) -m e2e $(ARGS)
 
-check: setup ## style, types, import contracts, SQL, generated schemas
+check: setup ## style, types, import contracts, SQL, generated schemas, Terraform and workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint dbt
 	$(RUN) -m market_data.tables
+	$(RUN) -m pytest -q tests/infra
 
 lock: setup ## compile requirements.txt and requirements/*.txt from requirements/*.in
 	$(COMPILE) $(DEPLOYABLES:%=requirements/%.in) -o requirements.txt
@@ -81,6 +82,9 @@ status: setup ## show the sandbox's services
 
 deploy-dags: setup ## DAGs, plugins and dbt to a Composer environment; ENV=dev ARGS=--dry-run
 	$(RUN) -m deploy dags --env "$(ENV)" $(ARGS)
+
+deploy-job: setup ## the streaming job to Dataflow, in place where it runs; ENV=dev ARGS=--apply
+	$(RUN) -m deploy job --env "$(ENV)" $(ARGS)
 
 clean: ## stop the sandbox and remove its data, caches and reports (the environments stay)
 	@if [ -x $(RUN) ]; then $(RUN) -m sandbox down; fi

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from typing import Final
 
@@ -10,10 +11,13 @@ from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
     StandardOptions,
+    WorkerOptions,
 )
 
 _SUBSCRIPTION: Final = re.compile(r"projects/[^/]+/subscriptions/[A-Za-z][\w.~%+-]{2,254}")
 _BUCKET: Final = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,61}[a-z0-9])/?")
+# The image knows its own name by this; so a template's workers run the image that launched them.
+IMAGE: Final = "BEAM_JOBS_IMAGE"
 
 
 class OptionsError(ValueError):
@@ -72,6 +76,24 @@ def name_direct_runner(options: PipelineOptions) -> bool:
     return is_direct
 
 
+def name_image(options: PipelineOptions) -> None:
+    """Let Dataflow's workers run the image that this process runs in, where none is named."""
+    workers = options.view_as(WorkerOptions)
+    if options.view_as(StandardOptions).runner == "DataflowRunner":
+        workers.sdk_container_image = workers.sdk_container_image or os.environ.get(IMAGE)
+
+
+def mistakes_on_dataflow(options: PipelineOptions) -> list[str]:
+    """Return what Dataflow would find out only on its workers, a line each."""
+    is_dataflow = options.view_as(StandardOptions).runner == "DataflowRunner"
+    if not is_dataflow or options.view_as(WorkerOptions).sdk_container_image:
+        return []
+    return [
+        "--sdk_container_image: expected the jobs' image, was nothing; in Beam's own image workers"
+        " find neither our code nor its packages"
+    ]
+
+
 def check(options: PipelineOptions) -> None:
     """Check all options.
 
@@ -99,12 +121,12 @@ def check(options: PipelineOptions) -> None:
     ):
         if not lowest <= value <= highest:
             mistakes.append(f"{name}: expected {lowest} to {highest}, was {value}")
-    if stream.archive_seconds > stream.resume_seconds:
+    is_dataflow = options.view_as(StandardOptions).runner == "DataflowRunner"
+    if not is_dataflow and stream.archive_seconds > stream.resume_seconds:
         mistakes.append(
             f"--archive_seconds: expected at most --resume_seconds ({stream.resume_seconds}), was"
             f" {stream.archive_seconds}; else a restart would not archive again what was lost"
         )
-    if not options.view_as(StandardOptions).streaming:
-        mistakes.append("--streaming: the job reads without end; add --streaming")
+    mistakes += mistakes_on_dataflow(options)
     if mistakes:
         raise OptionsError("\n".join(mistakes))

@@ -22,7 +22,7 @@ from beam_jobs.archive import UPLOAD_SECONDS, storage_client
 from beam_jobs.compare import FrameCount
 from beam_jobs.frames import REJECTIONS
 from beam_jobs.load import LoadRejections
-from beam_jobs.options import OptionsError, StreamOptions, name_direct_runner
+from beam_jobs.options import OptionsError, StreamOptions, name_direct_runner, name_image
 from beam_jobs.read_archive import PROBLEMS, FindObjects, ReadObjects, hours_between
 from beam_jobs.replay import BEFORE, FindMissing, LoadMissing, ProveHours, WriteProof, count
 from beam_jobs.replay_options import Replay, check_replay
@@ -100,6 +100,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("apache_beam.typehints").setLevel(logging.WARNING)
     options = PipelineOptions(list(arguments))
+    name_image(options)
     try:
         replay = check_replay(options, datetime.now(UTC))
     except OptionsError as error:

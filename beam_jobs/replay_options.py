@@ -10,7 +10,12 @@ from typing import Any, Final
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
-from beam_jobs.options import OptionsError, StreamOptions, archive_bucket
+from beam_jobs.options import (
+    OptionsError,
+    StreamOptions,
+    archive_bucket,
+    mistakes_on_dataflow,
+)
 from market_data.channels import CHANNELS
 from market_data.layouts import LAYOUTS
 from market_data.tables import DATASETS
@@ -103,6 +108,7 @@ def check_replay(options: PipelineOptions, now: datetime) -> Replay:
             f"--tables: {given.tables} holds tables of the platform; name another dataset, or leave"
             " it out to replay in place"
         )
+    mistakes += mistakes_on_dataflow(options)
     if mistakes:
         raise OptionsError("\n".join(mistakes))
     name = f"replays/{given.first}--{given.last}--{now:%Y%m%dT%H%M%SZ}.json"

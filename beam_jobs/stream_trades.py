@@ -16,7 +16,11 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.io import ReadFromPubSub
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    StandardOptions,
+)
 
 from beam_jobs.archive import ArchiveFrames, WriteUnreadable
 from beam_jobs.frames import FRAMES, REJECTIONS, UNREADABLE, OpenFrames
@@ -28,6 +32,7 @@ from beam_jobs.options import (
     archive_bucket,
     check,
     name_direct_runner,
+    name_image,
 )
 from beam_jobs.resume import seek_back
 from beam_jobs.tables import create_tables
@@ -70,6 +75,9 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("apache_beam.typehints").setLevel(logging.WARNING)
     options = PipelineOptions(list(arguments))
+    # It reads without end, and the launcher of a template can't give a flag without a value.
+    options.view_as(StandardOptions).streaming = True
+    name_image(options)
     try:
         check(options)
     except OptionsError as error:

@@ -44,7 +44,16 @@ class Outputs:
 
 
 def read_outputs(env: str, path: Path | None, folder: Path) -> Outputs:
-    """Read the outputs of an environment.
+    """Read what `deploy dags` needs of an environment's outputs.
+
+    Raises:
+        OutputsError: the environment is unknown or its outputs are wrong.
+    """
+    return parse_outputs(env, *read_document(env, path, folder))
+
+
+def read_document(env: str, path: Path | None, folder: Path) -> tuple[object, str]:
+    """Read the outputs of an environment; return them and the name of the file.
 
     Args:
         env: name of the environment.
@@ -52,7 +61,7 @@ def read_outputs(env: str, path: Path | None, folder: Path) -> Outputs:
         folder: of the environments.
 
     Raises:
-        OutputsError: the environment is unknown or its outputs are wrong.
+        OutputsError: the environment is unknown, or the file is missing or no JSON.
     """
     known = ", ".join(sorted(each.stem for each in folder.glob("*.json") if each.stem != EXAMPLE))
     if not _ENVIRONMENT.fullmatch(env) or env == EXAMPLE:
@@ -62,7 +71,7 @@ def read_outputs(env: str, path: Path | None, folder: Path) -> Outputs:
         )
     path = path or folder / f"{env}.json"
     try:
-        value = json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8")), str(path)
     except FileNotFoundError:
         raise OutputsError(
             f"{path}: there is no such environment; known are {known or 'none'}; write the file"
@@ -70,7 +79,6 @@ def read_outputs(env: str, path: Path | None, folder: Path) -> Outputs:
         ) from None
     except ValueError as error:
         raise OutputsError(f"{path}: is not JSON ({error}); write it anew") from None
-    return parse_outputs(env, value, str(path))
 
 
 def parse_outputs(env: str, document: object, name: str = "outputs") -> Outputs:
@@ -84,9 +92,7 @@ def parse_outputs(env: str, document: object, name: str = "outputs") -> Outputs:
     Raises:
         OutputsError: names every mistake.
     """
-    if not isinstance(document, Mapping):
-        raise OutputsError(f"{name}: expected an object of outputs, was {document!r}")
-    values = {key: _value(each) for key, each in document.items()}
+    values = values_of(document, name)
     mistakes = []
     for key, (pattern, expected) in _TEXTS.items():
         if key not in values:
@@ -105,6 +111,17 @@ def parse_outputs(env: str, document: object, name: str = "outputs") -> Outputs:
         market_ops=values["market_ops"],
         connections=values.get("connections", {}),
     )
+
+
+def values_of(document: object, name: str) -> dict[str, Any]:
+    """Return the outputs' values by name.
+
+    Raises:
+        OutputsError: the document has none.
+    """
+    if not isinstance(document, Mapping):
+        raise OutputsError(f"{name}: expected an object of outputs, was {document!r}")
+    return {key: _value(each) for key, each in document.items()}
 
 
 def _value(output: object) -> Any:

@@ -1,10 +1,9 @@
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 
-from beam_jobs.options import OptionsError, StreamOptions, archive_bucket, check
+from beam_jobs.options import OptionsError, StreamOptions, archive_bucket, check, name_image
 
 GOOD = (
-    "--streaming",
     "--project=test-project",
     "--subscription=projects/test-project/subscriptions/frames",
     "--archive=gs://archive",
@@ -42,7 +41,6 @@ def test_all_mistakes_in_one_message() -> None:
         "--archive_shards: expected 1 to 1000, was 1001",
         "--resume_seconds: expected 0 to 604800, was 700000",
         "--health_port: expected 1 to 65535, was 70000",
-        "--streaming: the job reads without end; add --streaming",
     ]
 
 
@@ -53,7 +51,25 @@ def test_a_restart_must_archive_again_what_was_being_gathered() -> None:
 
 def test_nothing_at_all() -> None:
     names = [text.split(":")[0] for text in mistakes()]
-    assert names == ["--subscription", "--archive", "--project", "--streaming"]
+    assert names == ["--subscription", "--archive", "--project"]
+
+
+def test_dataflow_needs_the_image() -> None:
+    (found,) = mistakes(*GOOD, "--runner=DataflowRunner")
+    assert found.startswith("--sdk_container_image: expected the jobs' image, was nothing; in Beam")
+    check(PipelineOptions([*GOOD, "--runner=DataflowRunner", "--sdk_container_image=h/p/r/i:1"]))
+
+
+def test_workers_run_the_image_that_launches_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEAM_JOBS_IMAGE", "h/p/r/i:2")
+    for arguments, image in (
+        (["--runner=DataflowRunner"], "h/p/r/i:2"),
+        (["--runner=DataflowRunner", "--sdk_container_image=h/p/r/i:1"], "h/p/r/i:1"),
+        ([], None),
+    ):
+        options = PipelineOptions(arguments)
+        name_image(options)
+        assert options.view_as(WorkerOptions).sdk_container_image == image
 
 
 @pytest.mark.parametrize(

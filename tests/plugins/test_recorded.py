@@ -37,7 +37,7 @@ def store(recorded: Path, tmp_path: Path) -> FolderStore:
 def test_bytes_a_trade(store: FolderStore) -> None:
     manifests = [manifest_of(store, HOUR), manifest_of(store, HOUR.at(478_656))]
     assert sum(manifest["trades"] for manifest in manifests) == 9_757
-    assert manifests[0]["objects"][0]["bytes"] / manifests[0]["trades"] < 3.2
+    assert manifests[0]["objects"][0]["bytes"] / manifests[0]["trades"] < 2.91
 
 
 def test_a_third_of_binances_own_daily_zip(recorded: Path, tmp_path: Path) -> None:

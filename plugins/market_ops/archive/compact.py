@@ -379,7 +379,7 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """Open a Parquet file with the encodings that are smallest for sorted trades.
 
     Ids and times nearly count up. Plain integers under zstd are smaller than a dictionary for
-    prices and quantities, and every reader knows them.
+    prices and quantities, and every reader knows them; zstd 1 makes less of them than 3 to 12 do.
     """
     with pq.ParquetWriter(
         path,

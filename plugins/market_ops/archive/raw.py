@@ -9,7 +9,6 @@ message behind its receive time:
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -33,15 +32,16 @@ CHUNK_BYTES: Final = 2 * 2**20
 # A count of ms from 1970 reaches this in the year 5138, a count of µs passed it in 1973.
 _MICROSECONDS_FROM: Final = 100_000_000_000_000
 _HEADER: Final = b'{"frame_id":'
+# What is fed to zstd at a time: the part behind a frame's end is copied.
+_WINDOW_BYTES: Final = 64 * 2**10
 
-# The keys of a trade line in Binance's order, each before its value; the rest is punctuation.
+# The keys of a trade line in Binance's order, each before its value. With commas for colons a line
+# is CSV: quoted values lose their quotes, what begins with a brace stays as it is.
 _COLUMNS: Final = (
-    *("start", "received_at:", "received_at", "stream:", "stream", "data:", "data"),
-    *("e:", "trade:", "E:", "event_at", "s:", "symbol", "t:", "trade_id", "p:", "price"),
-    *("q:", "quantity", "T:", "traded_at", "m:", "is_buyer_maker", "M:", "M", "end", "ends"),
+    *('{"received_at":', "received_at", "stream:", "stream", "data:", '{"e":', "trade:"),
+    *("E:", "event_at", "s:", "symbol", "t:", "trade_id", "p:", "price", "q:", "quantity"),
+    *("T:", "traded_at", "m:", "is_buyer_maker", "M:", "M}}"),
 )
-# `:`, `{` and `}` become commas: what is left is a CSV of keys and values.
-_AS_CSV: Final = bytes.maketrans(b":{}", b",,,")
 _KEYS: Final = tuple(name for name in _COLUMNS if name.endswith(":"))
 _TYPES: Final = {name: pa.binary(len(name) - 1) for name in _KEYS} | {
     "symbol": pa.dictionary(pa.int32(), pa.string()),
@@ -153,29 +153,36 @@ def read_rows(found: RawObject, symbols: Symbols) -> Iterator[tuple[Rows, int]]:
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:
-    """Yield whole lines without the frames' headers, about `CHUNK_BYTES` at a time."""
-    reader = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True)
-    rest = b""
-    while piece := reader.read(CHUNK_BYTES):
-        piece = rest + piece
-        end = piece.rfind(b"\n") + 1
-        rest = piece[end:]
-        yield _without_headers(piece, end)
-    if rest:
-        yield _without_headers(rest + b"\n", len(rest) + 1)
+    """Yield whole lines without the frames' headers, `CHUNK_BYTES` or a frame more at a time."""
+    waiting, size = [], 0
+    for frame in _frames(data):
+        start = frame.find(b"\n") + 1 if frame.startswith(_HEADER) else 0
+        lines = frame[start:] if frame.endswith(b"\n") else frame[start:] + b"\n"
+        waiting.append(lines)
+        size += len(lines)
+        if size >= CHUNK_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
 
 
-def _without_headers(text: bytes, end: int) -> bytes:
-    """Return the lines before `end` that are no header of a frame."""
-    parts, start = [], 0
-    header = 0 if text.startswith(_HEADER) else text.find(b"\n" + _HEADER, 0, end) + 1
-    while header or text.startswith(_HEADER, start, end):
-        parts.append(text[start:header])
-        start = text.index(b"\n", header) + 1
-        is_next = text.startswith(_HEADER, start, end)
-        header = start if is_next else text.find(b"\n" + _HEADER, start, end) + 1
-    parts.append(text[start:end])
-    return b"".join(parts)
+def _frames(data: bytes) -> Iterator[bytes]:
+    """Yield what each zstd frame holds, which is a frame of the collector.
+
+    Raises:
+        ZstdError: it is no zstd, or cut.
+    """
+    decompressor, view, start = zstandard.ZstdDecompressor(), memoryview(data), 0
+    while start < len(view):
+        frame, parts = decompressor.decompressobj(), []
+        while not frame.eof:
+            window = view[start : start + _WINDOW_BYTES]
+            if not window:
+                raise zstandard.ZstdError("its last frame is cut")
+            parts.append(frame.decompress(window))
+            start += len(window) - len(frame.unused_data)
+        yield b"".join(parts)
 
 
 def decode(lines: bytes, symbols: Symbols) -> tuple[Rows, int]:
@@ -198,14 +205,13 @@ def _decode_all(lines: bytes, symbols: Symbols) -> Rows:
     if b"\\" in lines:
         raise _Unusual  # an escape: Arrow would take it for itself
     table = pa.csv.read_csv(
-        pa.BufferReader(lines.translate(_AS_CSV)), read_options=_READ, convert_options=_CONVERT
+        pa.BufferReader(lines.replace(b":", b",")), read_options=_READ, convert_options=_CONVERT
     ).combine_chunks()
     columns = {name: table[name].combine_chunks() for name in table.column_names}
     for name in _KEYS:
-        found, key = columns[name], name[:-1].encode()
-        if found.null_count or found.buffers()[1].to_pybytes()[: len(found) * len(key)] != (
-            key * len(found)
-        ):
+        column, key = columns[name], name[:-1].encode()
+        found = column.buffers()[1].slice(0, len(column) * len(key))
+        if column.null_count or found.to_pybytes() != key * len(column):
             raise _Unusual
     values = [columns[name] for name in _TYPES if name not in _KEYS]
     if any(column.null_count for column in values):

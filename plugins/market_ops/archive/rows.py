@@ -338,6 +338,11 @@ def joined(parts: Sequence[Rows]) -> Rows:
     )
 
 
+def copy_rows(into: Rows, rows: Rows) -> None:
+    """Copy rows over as many others."""
+    into.view(_BYTES)[:] = rows.view(_BYTES)
+
+
 def taken(rows: Rows, places: npt.NDArray[np.int64]) -> Rows:
     """Return the rows at some places."""
     found: Rows = rows.view(_BYTES).take(places).view(ROW)

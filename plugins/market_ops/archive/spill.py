@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from .rows import ROW, Digits, Rows, by_hour, by_symbol, joined, sorted_by_id
+from .rows import ROW, Digits, Rows, by_hour, by_symbol, copy_rows, joined, sorted_by_id
 
 _ID_OFFSET: Final = ROW.fields["trade_id"][1]  # type: ignore[index] # it has fields
 
@@ -88,23 +88,24 @@ class Spill:
 
     def __init__(self, folder: Path, max_rows: int) -> None:
         self._folder = folder
-        self._max_rows = max_rows
-        self._waiting: list[Rows] = []
-        self._waiting_rows = 0
+        self._rows = np.empty(max_rows, ROW)
+        self._waiting = 0
         self._lengths: dict[int, int] = defaultdict(int)
         self.hours: dict[int, dict[int, SpilledSymbol]] = defaultdict(dict)
 
     def add(self, rows: Rows) -> None:
         """Add rows in any order."""
-        self._waiting.append(rows)
-        self._waiting_rows += len(rows)
-        if self._waiting_rows >= self._max_rows:
-            self.flush()
+        while len(rows):
+            fitting = rows[: len(self._rows) - self._waiting]
+            end = self._waiting + len(fitting)
+            copy_rows(self._rows[self._waiting : end], fitting)
+            rows, self._waiting = rows[len(fitting) :], end
+            if end == len(self._rows):
+                self.flush()
 
     def flush(self) -> None:
         """Write what is waiting."""
-        rows = joined(self._waiting)
-        self._waiting, self._waiting_rows = [], 0
+        rows, self._waiting = self._rows[: self._waiting], 0
         for hour, of_hour in by_hour(rows):
             path = self._folder / f"{hour}.rows"
             with path.open("ab") as file:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import random
 import tempfile
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugins.market_ops.archive import compact
+from plugins.market_ops.archive import compact, raw
 from plugins.market_ops.archive.compact import (
     CompactionError,
     Hour,
@@ -174,6 +175,40 @@ def test_a_corrupt_object_is_named(
     with pytest.raises(CorruptObject, match=rf"b\.ndjson\.zst: {message}.*restore"):
         compact_hour(store, HOUR)
     assert store.names("compact/") == []
+
+
+def test_a_cut_frame_is_named(store: FolderStore) -> None:
+    """The object is as its manifest says, and was cut before that was written."""
+    name = put(store, "a", [line(trade(1))], [line(trade(2))])
+    manifest = name.replace(".ndjson.zst", ".manifest.json")
+    data = store.read(name)[:-1]
+    store.write(name, data)
+    digest = {"sha256": hashlib.sha256(data).hexdigest()}
+    store.write(manifest, json.dumps(json.loads(store.read(manifest)) | digest).encode())
+    with pytest.raises(CorruptObject, match=r"a\.ndjson\.zst: its last frame is cut.*restore"):
+        compact_hour(store, HOUR)
+    assert store.names("compact/") == []
+
+
+def test_lines_as_binance_sends_them_are_read_all_at_once(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw, "_decode_each", lambda *given: pytest.fail("line by line"))
+    put(store, "a", [line(trade(n, s)) for n in (1, 2) for s in ("BTCUSDT", "币安人生USDT")])
+    compact_hour(store, HOUR)
+    assert manifest_of(store, HOUR)["trades"] == 4
+
+
+def test_values_are_known_by_their_keys(store: FolderStore) -> None:
+    swapped = line(trade(2, price="7.5")).replace(b'"p":', b'"q":', 1)
+    swapped = swapped[::-1].replace(b'"q":'[::-1], b'"p":'[::-1], 1)[::-1]
+    assert swapped.index(b'"q":"7.5"') < swapped.index(b'"p":"0.2')
+    put(store, "a", [line(trade(1)), swapped])
+    compact_hour(store, HOUR)
+    assert [row[2:4] for row in compacted(store)] == [
+        (Decimal("2.5"), Decimal("0.2")),
+        (Decimal("0.2"), Decimal("7.5")),
+    ]
 
 
 def test_a_wrong_number_of_lines_is_named(store: FolderStore) -> None:

@@ -1,0 +1,301 @@
+"""The streaming job of an environment, and the commands that deploy it. Pure of any cloud."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from deploy.gcloud import Command
+from deploy.outputs import OutputsError, values_of
+
+METADATA: Final = "beam_jobs/flex_template.json"
+_VERSION: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job and what its workers are.
+
+    Attributes:
+        env: name of the environment of ours, as in dev.
+        project: project of the job.
+        region: its region.
+        name: its name; Dataflow runs one of a name at a time.
+        parameters: options of the pipeline by name, checked against the template.
+        registry: where images are pushed to.
+        bucket: of templates, staged and temporary files.
+        machine_type: of the workers.
+        max_workers: most workers that autoscaling may start.
+        service_account: of the workers.
+        subnetwork: of the workers.
+    """
+
+    env: str
+    project: str
+    region: str
+    name: str
+    parameters: Mapping[str, str]
+    registry: str
+    bucket: str
+    machine_type: str
+    max_workers: int
+    service_account: str
+    subnetwork: str
+
+    @property
+    def where(self) -> Command:
+        """Flags of project and region."""
+        return (f"--project={self.project}", f"--region={self.region}")
+
+    @property
+    def current(self) -> str:
+        """Address of the template that was deployed last; `watch_stream` starts a job from it."""
+        return f"gs://{self.bucket}/templates/{self.name}.json"
+
+    def template(self, version: str) -> str:
+        """Return the address of a version's template; it is never written over by another one."""
+        return f"gs://{self.bucket}/templates/{self.name}/{label(version)}.json"
+
+    def image(self, version: str) -> str:
+        """Return the image of a version."""
+        return f"{self.registry}/beam:{version}"
+
+
+def parse_job(env: str, document: object, metadata: Mapping[str, Any], name: str) -> Job:
+    """Check an environment's outputs.
+
+    Args:
+        env: name of the environment.
+        document: its outputs.
+        metadata: the template's, which says what parameters there are.
+        name: of the outputs' file, for messages.
+
+    Raises:
+        OutputsError: names every mistake.
+    """
+    values = values_of(document, name)
+    found: dict[str, Any] = {}
+    mistakes = []
+    for path, (key, pattern, expected) in _RULES.items():
+        value = _at(values, path)
+        if value is None:
+            mistakes.append(f"{path}: is missing; expected {expected}")
+        elif re.fullmatch(pattern, str(value)) is None or not isinstance(value, (str, int)):
+            mistakes.append(f"{path}: expected {expected}, was {value!r}")
+        else:
+            found[key] = value
+    parameters = _at(values, _PARAMETERS)
+    mistakes += _mistakes_of_parameters(parameters, metadata)
+    if mistakes:
+        raise OutputsError("\n".join(f"{name}: {line}" for line in mistakes))
+    return Job(
+        env=env,
+        **{**found, "max_workers": int(found["max_workers"])},
+        parameters={key: str(value) for key, value in sorted(parameters.items())},
+    )
+
+
+def check_version(version: str) -> str:
+    """Return the version.
+
+    Raises:
+        OutputsError: it can't be an image's tag and a label.
+    """
+    if not _VERSION.fullmatch(version) or version == "latest":
+        raise OutputsError(
+            "VERSION: expected what names one image for ever, as a commit or 1.2.3, was"
+            f" {version!r}; commit all changes, or give --version"
+        )
+    return version
+
+
+def label(version: str) -> str:
+    """Return a version as a label's value, which has no dots."""
+    return version.replace(".", "-")
+
+
+def fingerprint(job: Job, digest: str) -> str:
+    """Return what tells whether a job runs as it would be launched now: image, options, workers."""
+    document = [digest, _workers(job), job.parameters]
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+
+
+# --- commands
+
+
+def find_active(job: Job) -> Command:
+    """Return the command that prints the active jobs of the name."""
+    filtered = ("--status=active", f"--filter=name={job.name}", "--format=value(id)")
+    return ("gcloud", "dataflow", "jobs", "list", *job.where, *filtered)
+
+
+def describe(job: Job, job_id: str) -> Command:
+    """Return the command that prints a job."""
+    return ("gcloud", "dataflow", "jobs", "describe", job_id, *job.where, "--format=json")
+
+
+def find_image(job: Job, version: str) -> Command:
+    """Return the command that prints the digest of a version's image."""
+    wanted = "--format=value(image_summary.digest)"
+    image, project = job.image(version), f"--project={job.project}"
+    return ("gcloud", "artifacts", "docker", "images", "describe", image, project, wanted)
+
+
+def build(job: Job, version: str, labels: Mapping[str, str]) -> Command:
+    """Return the command that writes a version's template.
+
+    It holds what workers are, so that whoever launches it later gets the same ones.
+    """
+    return (
+        *("gcloud", "dataflow", "flex-template", "build", job.template(version)),
+        *(f"--project={job.project}", f"--image={job.image(version)}", "--sdk-language=PYTHON"),
+        *(f"--metadata-file={METADATA}", *_workers(job), _labels(labels)),
+    )
+
+
+def launch(
+    job: Job,
+    version: str,
+    labels: Mapping[str, str],
+    *,
+    is_update: bool = False,
+    experiments: Iterable[str] = (),
+) -> Command:
+    """Return the command that launches a version's template and prints the job's id."""
+    given = ",".join(f"{name}={value}" for name, value in job.parameters.items())
+    return (
+        *("gcloud", "dataflow", "flex-template", "run", job.name, *job.where),
+        *(f"--template-file-gcs-location={job.template(version)}", f"--parameters={given}"),
+        *(*_workers(job), _labels(labels)),
+        *(["--update"] if is_update else []),
+        *(f"--additional-experiments={each}" for each in experiments),
+        "--format=value(job.id)",
+    )
+
+
+def validate(job: Job, version: str, labels: Mapping[str, str]) -> Command:
+    """Return the command that asks whether a version could replace the running job."""
+    return launch(job, version, labels, is_update=True, experiments=["graph_validate_only"])
+
+
+def snapshot(job: Job, name: str) -> Command:
+    """Return the command that keeps the subscription's state for seven days."""
+    subscription = f"--subscription={job.parameters['subscription']}"
+    project = f"--project={job.project}"
+    return ("gcloud", "pubsub", "snapshots", "create", name, subscription, project)
+
+
+def seek(job: Job, name: str) -> Command:
+    """Return the command that reads again everything that was unread at a snapshot."""
+    subscription, project = job.parameters["subscription"], f"--project={job.project}"
+    return (
+        *("gcloud", "pubsub", "subscriptions", "seek", subscription),
+        *(f"--snapshot={name}", project),
+    )
+
+
+def cancel(job: Job, job_id: str) -> Command:
+    """Return the command that ends a replacement that has not begun."""
+    return ("gcloud", "dataflow", "jobs", "cancel", job_id, *job.where)
+
+
+def publish(job: Job, version: str) -> Command:
+    """Return the command that makes a version the current one."""
+    project = f"--project={job.project}"
+    return ("gcloud", "storage", "cp", job.template(version), job.current, project)
+
+
+def snapshot_name(job: Job, version: str, now: datetime) -> str:
+    """Return a name for the snapshot before a deployment."""
+    return f"{job.name}-{label(version)}-{now:%Y%m%d-%H%M%S}"
+
+
+def _workers(job: Job) -> Command:
+    here = f"gs://{job.bucket}"
+    return (
+        *("--enable-streaming-engine", "--num-workers=1", f"--max-workers={job.max_workers}"),
+        *(f"--worker-machine-type={job.machine_type}", "--disable-public-ips"),
+        *(f"--subnetwork={job.subnetwork}", f"--service-account-email={job.service_account}"),
+        *(f"--staging-location={here}/staging", f"--temp-location={here}/temp"),
+    )
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return "--additional-user-labels=" + ",".join(f"{key}={labels[key]}" for key in sorted(labels))
+
+
+def _at(values: Mapping[str, Any], path: str) -> Any:
+    found: Any = values
+    for key in path.split("."):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _mistakes_of_parameters(parameters: object, metadata: Mapping[str, Any]) -> list[str]:
+    known = {each["name"]: each for each in metadata["parameters"]}
+    if not isinstance(parameters, Mapping):
+        return [f"{_PARAMETERS}: expected an object of the job's options, was {parameters!r}"]
+    mistakes = [
+        f"{_PARAMETERS}.{name}: there is no such option; known are {', '.join(known)}"
+        for name in parameters
+        if name not in known
+    ]
+    for name, parameter in known.items():
+        if name not in parameters:
+            if not parameter["isOptional"]:
+                expected = parameter["helpText"]
+                mistakes.append(f"{_PARAMETERS}.{name}: is missing; expected {expected}")
+        # A comma would begin the next parameter on the command line.
+        elif "," in (text := str(parameters[name])) or not all(
+            re.search(regex, text) for regex in parameter["regexes"]
+        ):
+            expected = parameter["helpText"]
+            mistakes.append(f"{_PARAMETERS}.{name}: expected {expected}, was {parameters[name]!r}")
+    return mistakes
+
+
+_PARAMETERS: Final = "market_ops.dataflow.parameters"
+# By output: the attribute, what it must match, in words.
+_RULES: Final[Mapping[str, tuple[str, str, str]]] = {
+    "market_ops.project": (
+        *("project", r"[a-z][a-z0-9-]{4,28}[a-z0-9]"),
+        "a project id as my-project",
+    ),
+    "market_ops.dataflow.region": (*("region", r"[a-z]+-[a-z]+\d+"), "a region as europe-west1"),
+    "market_ops.dataflow.job_name": (
+        *("name", r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?"),
+        "up to 40 lower-case letters, digits and hyphens",
+    ),
+    "registry": (
+        *("registry", r"[a-z0-9.-]+(/[a-z0-9._-]+)+"),
+        "a registry as europe-west1-docker.pkg.dev/my-project/images",
+    ),
+    "dataflow_bucket": (
+        *("bucket", r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"),
+        "a bucket's name as my-project-dataflow",
+    ),
+    "dataflow_workers.machine_type": (
+        *("machine_type", r"[a-z][a-z0-9]*-[a-z0-9-]+"),
+        "a machine type as n2-standard-2",
+    ),
+    "dataflow_workers.max_workers": (
+        *("max_workers", r"[1-9]\d{0,2}"),
+        "a number of workers from 1 to 999",
+    ),
+    "dataflow_workers.service_account": (
+        *("service_account", r"[a-z][a-z0-9-]*@[a-z0-9.-]+\.gserviceaccount\.com"),
+        "a service account's address",
+    ),
+    "dataflow_workers.subnetwork": (
+        *(
+            "subnetwork",
+            r"(https://\S+/)?regions/[a-z0-9-]+/subnetworks/[a-z0-9-]+",
+        ),
+        "a subnetwork as regions/europe-west1/subnetworks/platform",
+    ),
+}

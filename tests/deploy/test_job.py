@@ -1,0 +1,256 @@
+"""What a deployment does in each situation, against a gcloud that keeps jobs in memory."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from deploy.bucket import DeploymentError
+from deploy.gcloud import Command
+from deploy.job import Deployment, show
+from tests.deploy.test_dataflow import job
+
+NOW = datetime(2026, 3, 1, 17, 0, tzinfo=UTC)
+NAME = "stream-trades"
+
+
+@dataclass
+class Cloud:
+    """A gcloud; `coming` are the states that the next launches take on, one a look.
+
+    A replacement that runs ends the job that it replaces, or `takes_over` says when it does.
+    """
+
+    coming: list[list[str]] = field(default_factory=list)
+    digest: str = "sha256:1"
+    takes_over: str = "RUNNING"
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    states: dict[str, list[str]] = field(default_factory=dict)
+    replaces: dict[str, str] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+
+    def run_job(self, state: str = "RUNNING", **labels: str) -> str:
+        name = f"job-{len(self.jobs)}"
+        self.jobs[name] = {"id": name, "currentState": f"JOB_STATE_{state}", "labels": labels}
+        return name
+
+    def __call__(self, command: Command) -> str:
+        words = " ".join(command[1:])
+        self.calls.append(words)
+        if words.startswith("dataflow jobs list"):
+            active = ("RUNNING", "PENDING", "DRAINING")
+            return "\n".join(
+                each["id"] for each in self.jobs.values() if each["currentState"][10:] in active
+            )
+        if words.startswith("dataflow jobs describe"):
+            return json.dumps(self._look(command[4]))
+        if words.startswith("artifacts docker images describe"):
+            return self.digest
+        if words.startswith("dataflow flex-template run"):
+            return self._launch(command)
+        if words.startswith("dataflow jobs cancel"):
+            self.jobs[command[4]]["currentState"] = "JOB_STATE_CANCELLED"
+            self.states.pop(command[4])
+        return ""
+
+    def _launch(self, command: Command) -> str:
+        (labels,) = (each for each in command if each.startswith("--additional-user-labels="))
+        pairs = dict(pair.split("=") for pair in labels.partition("=")[2].split(","))
+        running = [
+            each["id"] for each in self.jobs.values() if each["currentState"][10:] == "RUNNING"
+        ]
+        name = self.run_job("PENDING", **pairs)
+        is_check = "--additional-experiments=graph_validate_only" in command
+        self.states[name] = (
+            self.coming.pop(0) if self.coming else ["DONE" if is_check else "RUNNING"]
+        )
+        if "--update" in command and not is_check:
+            self.replaces[name] = running[0]
+        return name
+
+    def _look(self, name: str) -> dict[str, Any]:
+        if self.states.get(name):
+            state = self.states[name].pop(0)
+            self.jobs[name]["currentState"] = f"JOB_STATE_{state}"
+            if state == self.takes_over and name in self.replaces:
+                self.jobs[self.replaces[name]]["currentState"] = "JOB_STATE_UPDATED"
+        return self.jobs[name]
+
+    def verbs(self) -> list[str]:
+        """Return what was done, without looking."""
+        words = (call.split() for call in self.calls)
+        return [
+            " ".join(
+                [
+                    *each[1:3],
+                    *(
+                        word
+                        for word in each
+                        if word in ("--update", "--additional-experiments=graph_validate_only")
+                    ),
+                ]
+            )
+            for each in words
+            if each[2] not in ("list", "describe", "images")
+        ]
+
+    def states_by_job(self) -> dict[str, str]:
+        return {
+            name: each["currentState"].removeprefix("JOB_STATE_")
+            for name, each in self.jobs.items()
+        }
+
+
+VALIDATE = "flex-template run --update --additional-experiments=graph_validate_only"
+UPDATE = "flex-template run --update"
+REPLACE = ["flex-template build", VALIDATE, "snapshots create", UPDATE]
+
+
+def deploy(cloud: Cloud, version: str = "2", waits: list[float] | None = None) -> str:
+    waited = waits if waits is not None else []
+    return Deployment(job(), version, cloud, waited.append, NOW, limit=60).deploy()
+
+
+def refused(cloud: Cloud, version: str = "2") -> str:
+    with pytest.raises(DeploymentError) as caught:
+        deploy(cloud, version)
+    return str(caught.value)
+
+
+def launched(calls: Iterable[str]) -> list[str]:
+    return [call for call in calls if call.startswith("dataflow flex-template run")]
+
+
+def test_it_is_launched_where_none_runs() -> None:
+    cloud, waits = Cloud(coming=[["PENDING", "QUEUED", "RUNNING"]]), list[float]()
+    assert deploy(cloud, waits=waits) == f"deployed version 2 of {NAME} (dev): launched"
+    assert cloud.verbs() == [
+        "flex-template build",
+        "flex-template run",
+        "cp gs://my-project-archive-dataflow/templates/stream-trades/2.json",
+    ]
+    assert waits == [15, 15]
+
+
+def test_it_replaces_the_one_that_runs_after_a_check_and_a_snapshot() -> None:
+    cloud = Cloud()
+    cloud.run_job(version="1", launch="other")
+    assert deploy(cloud) == f"deployed version 2 of {NAME} (dev): replaced job-0 (1)"
+    assert cloud.verbs()[:-1] == REPLACE
+    assert cloud.states_by_job() == {"job-0": "UPDATED", "job-1": "DONE", "job-2": "RUNNING"}
+
+
+def test_a_second_time_nothing_is_done() -> None:
+    cloud = Cloud()
+    deploy(cloud)
+    cloud.calls.clear()
+    assert deploy(cloud) == "deployed nothing: job-0 runs so already, as version 2"
+    assert [verb.split()[0] for verb in cloud.verbs()] == ["cp"]
+
+
+def test_an_image_that_is_missing_stops_it() -> None:
+    cloud = Cloud(digest="")
+    assert refused(cloud) == (
+        "europe-west1-docker.pkg.dev/my-project/images/beam:2: there is no such image; build it and"
+        " push it, then run again"
+    )
+    assert cloud.verbs() == []
+
+
+@pytest.mark.parametrize("state", ["PENDING", "DRAINING"])
+def test_a_job_that_comes_or_goes_stops_it(state: str) -> None:
+    cloud = Cloud()
+    cloud.run_job(state)
+    assert f"job job-0 is in JOB_STATE_{state}; wait until it runs or has ended" in refused(cloud)
+    assert cloud.verbs() == []
+
+
+def test_two_jobs_stop_it() -> None:
+    cloud = Cloud()
+    cloud.run_job()
+    cloud.run_job()
+    assert "job-0, job-1 run at once; drain all but one" in refused(cloud)
+
+
+def test_one_that_does_not_fit_leaves_the_running_one_alone() -> None:
+    cloud = Cloud(coming=[["PENDING", "RUNNING", "FAILED"]])
+    cloud.run_job(version="1")
+    said = refused(cloud)
+    assert "version 2 can't take over from job-0 (check job-1 is in JOB_STATE_FAILED)" in said
+    assert "which runs on untouched" in said
+    assert cloud.verbs() == ["flex-template build", VALIDATE]
+
+
+def test_a_launch_that_fails_has_nothing_to_go_back_to() -> None:
+    cloud = Cloud(coming=[["PENDING", "FAILED"]])
+    assert "job job-0 is in JOB_STATE_FAILED after the launch; none ran before" in refused(cloud)
+    assert not any(call.startswith("storage cp") for call in cloud.calls)
+
+
+def test_an_update_that_is_refused_lets_the_former_run_on() -> None:
+    cloud = Cloud(coming=[["DONE"], ["PENDING", "FAILED"]])
+    cloud.run_job(version="1")
+    assert "did not come to run (job job-2 is in JOB_STATE_FAILED); job-0 runs on;" in refused(
+        cloud
+    )
+    assert cloud.verbs() == REPLACE
+
+
+def test_an_update_without_end_is_called_off() -> None:
+    cloud = Cloud(coming=[["DONE"], ["PENDING"] * 9])
+    cloud.run_job(version="1")
+    assert "(job job-2 is in JOB_STATE_PENDING); job-0 runs on;" in refused(cloud)
+    assert cloud.verbs() == [*REPLACE, "jobs cancel"]
+    assert cloud.states_by_job()["job-0"] == "RUNNING"
+
+
+def test_one_that_took_over_and_failed_is_replaced_by_the_former_version() -> None:
+    cloud = Cloud(coming=[["DONE"], ["PENDING", "FAILED"]], takes_over="PENDING")
+    cloud.run_job(version="1", env="dev", launch="other")
+    said = refused(cloud)
+    assert "(job job-2 is in JOB_STATE_FAILED); went back to version 1 (job job-3);" in said
+    assert cloud.verbs() == [*REPLACE, "subscriptions seek", "flex-template run"]
+    assert "/templates/stream-trades/1.json" in launched(cloud.calls)[-1]
+    assert "--snapshot=stream-trades-2-20260301-170000" in cloud.calls[-3]
+    assert cloud.jobs["job-3"]["labels"] == {"env": "dev", "version": "1", "launch": "other"}
+    assert not any(call.startswith("storage cp") for call in cloud.calls)
+
+
+def test_one_that_took_over_and_is_slow_is_left_alone() -> None:
+    cloud = Cloud(coming=[["DONE"], ["PENDING"] * 9], takes_over="PENDING")
+    cloud.run_job(version="1")
+    assert "; job-2 has taken over from job-0 and may yet run: wait for it, it" in refused(cloud)
+    assert cloud.verbs() == REPLACE
+
+
+def test_a_former_one_that_no_deployment_launched_is_left_to_people() -> None:
+    cloud = Cloud(coming=[["DONE"], ["FAILED"]], takes_over="FAILED")
+    cloud.run_job()
+    assert "seek the subscription to snapshot stream-trades-2-20260301-170000" in refused(cloud)
+
+
+def test_going_back_can_fail_too() -> None:
+    cloud = Cloud(coming=[["DONE"], ["FAILED"], ["FAILED"]], takes_over="FAILED")
+    cloud.run_job(version="1")
+    assert "nor did 1 again (job job-3 is in JOB_STATE_FAILED): launch it by hand" in refused(cloud)
+
+
+def test_what_gcloud_should_not_say_is_shown() -> None:
+    def run(command: Command) -> str:
+        return "job-0" if "list" in command else "<html>"
+
+    with pytest.raises(DeploymentError, match=r"described it as '<html>'; update gcloud"):
+        Deployment(job(), "2", run, lambda _: None, NOW).deploy()
+
+
+def test_the_dry_run_shows_every_command() -> None:
+    lines = show(job(), "2").splitlines()
+    commands = [line for line in lines if line.startswith("gcloud ")]
+    assert [command.split()[1] for command in commands] == [
+        *("dataflow", "artifacts", "dataflow", "dataflow", "pubsub", "dataflow", "dataflow"),
+        "storage",
+    ]
+    assert all("--project=my-project" in command for command in commands)

@@ -1,0 +1,121 @@
+"""`python -m deploy job` with a gcloud on the path: what it is told, and refusals."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy.__main__ import main
+from tests.deploy.test_outputs import GOOD
+
+pytestmark = pytest.mark.integration
+
+# Notes what it is told. A job runs when a file `running` is there; every launch comes to run.
+GCLOUD = """#!/bin/sh
+here="$(dirname "$0")"
+echo "$*" >> "$here/calls"
+case "$*" in
+  *"jobs list"*) [ ! -e "$here/running" ] || echo job-0 ;;
+  *"jobs describe job-0"*) echo '{"id": "job-0", "currentState": "JOB_STATE_RUNNING"}' ;;
+  *"jobs describe check"*) echo '{"id": "check", "currentState": "JOB_STATE_DONE"}' ;;
+  *"jobs describe"*) echo '{"id": "job-1", "currentState": "JOB_STATE_RUNNING"}' ;;
+  *"images describe"*) [ ! -e "$here/forbidden" ] || { cat "$here/forbidden" >&2; exit 1; }
+    echo sha256:1 ;;
+  *graph_validate_only*) echo check ;;
+  *"flex-template run"*) echo job-1 ;;
+esac
+"""
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    path = tmp_path / "gcloud"
+    path.write_text(GCLOUD)
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    outputs = tmp_path / "outputs.json"
+    outputs.write_text(json.dumps(GOOD))
+
+    def run(*arguments: str) -> int:
+        return main(["job", "--env", "dev", "--outputs", str(outputs), *arguments])
+
+    return run
+
+
+def calls(folder: Path) -> list[str]:
+    path = folder / "calls"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_without_apply_nothing_is_called(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--version", "2") == 0
+    assert "dry run: version 2 of stream-trades in my-project (dev)" in capsys.readouterr().out
+    assert calls(tmp_path) == []
+
+
+def test_a_job_is_launched(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version", "2", "--apply") == 0
+    assert capsys.readouterr().out == "deployed version 2 of stream-trades (dev): launched\n"
+    told = calls(tmp_path)
+    assert [" ".join(call.split()[:3]) for call in told] == [
+        *("dataflow jobs list", "artifacts docker images", "dataflow flex-template build"),
+        *("dataflow flex-template run", "dataflow jobs describe"),
+        "storage cp gs://my-project-archive-dataflow/templates/stream-trades/2.json",
+    ]
+    assert (
+        "--parameters=archive=gs://my-project-archive,archive_shards=4,dataset_location=" in told[3]
+    )
+
+
+def test_a_job_is_replaced(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "running").touch()
+    assert run("--version", "2", "--apply") == 0
+    assert "replaced job-0 (unknown version)" in capsys.readouterr().out
+    assert sum("--update" in call for call in calls(tmp_path)) == 2
+
+
+def test_no_permission_says_where_the_roles_are(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "forbidden").write_text("ERROR: PERMISSION_DENIED:  artifactregistry")
+    assert run("--version", "2", "--apply") == 1
+    said = capsys.readouterr().err
+    assert "ended with 1: ERROR: PERMISSION_DENIED: artifactregistry; give the deploying" in said
+    assert not any("flex-template" in call for call in calls(tmp_path))
+
+
+def test_without_gcloud_it_says_so(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    assert run("--version", "2", "--apply") == 1
+    assert capsys.readouterr().err.startswith("gcloud: is not installed, and nothing was done; ")
+    # Nor is there a git that would name the version.
+    assert run() == 2
+    assert "VERSION: expected what names one image for ever" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--env", ""], "ENV: expected the name of an environment as dev, was ''"),
+        (["--outputs", "nowhere.json"], "nowhere.json: there is no such environment"),
+        (["--version", "latest"], "VERSION: expected what names one image for ever"),
+    ],
+)
+def test_wrong_input_touches_nothing(
+    run: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    assert run("--apply", *arguments) == 2
+    assert said in capsys.readouterr().err
+    assert calls(tmp_path) == []

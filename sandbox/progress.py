@@ -22,6 +22,9 @@ from sandbox.probes import get
 from sandbox.settings import Platform
 
 # `{ids}` is `count(distinct trade_id)` for certain or `count(*)` for a glance.
+FrameKey = tuple[str, int, int]
+"""Collector, epoch and sequence of a frame."""
+
 _TRADES_SQL: Final = """
 select sum(ids) as ids, sum(present) as present,
   sum(greatest(last_id - first_id + 1 - ids, 0)) as missing, unix_micros(max(newest)) as newest
@@ -30,6 +33,9 @@ from (
     max(received_at) as newest
   from `{project}.raw.trades` group by market, symbol
 )
+"""
+_LOADED_SQL: Final = """
+select distinct collector, epoch, sequence from `{project}.ops.frames`
 """
 _FRAMES_SQL: Final = """
 select collector, epoch, count(distinct sequence) as frames
@@ -101,11 +107,12 @@ class Progress:
     candles: int = 0
     latest: tuple[Row, ...] = ()
 
-    def missing(self, frames: int) -> str:
+    def missing(self, frames: int, *, with_archive: bool = True) -> str:
         """Say what is still on its way, empty when nothing is.
 
         Args:
             frames: number of frames to wait for; later ones may still be under way.
+            with_archive: the archive must have every frame that is loaded.
         """
         if self.sent is not None and self.received < self.sent:
             return f"received {self.received:,} of {self.sent:,} trades"
@@ -119,7 +126,7 @@ class Progress:
             return f"{self.holes:,} trades are missing in between"
         if self.sent is not None and self.loaded < self.sent:
             return f"loaded {self.loaded:,} of {self.sent:,} trades"
-        if self.archived_frames < self.all_loaded_frames:
+        if with_archive and self.archived_frames < self.all_loaded_frames:
             return f"archived {self.archived_frames:,} of {self.all_loaded_frames:,} frames"
         return ""
 
@@ -150,7 +157,7 @@ class Reader:
         self._latest = latest
         self._last = Progress()
         self._manifests: set[str] = set()
-        self._archived: set[tuple[str, int, int]] = set()  # collector, epoch, sequence
+        self._archived: set[FrameKey] = set()
 
     def read_stream(self) -> Progress:
         """Read the exchange and the collectors, of which frames are counted for the first."""
@@ -184,6 +191,21 @@ class Reader:
             ended = self._clock()
             self._due = ended + _REST * (ended - began)
         return self._last
+
+    def loaded_frames(self) -> set[FrameKey]:
+        """Return all frames in the ledger.
+
+        Raises:
+            QueryError: BigQuery does not answer.
+        """
+        return {
+            (str(row["collector"]), int(row["epoch"] or 0), int(row["sequence"] or 0))
+            for row in self._query(_LOADED_SQL)
+        }
+
+    def not_archived(self, frames: set[FrameKey]) -> set[FrameKey]:
+        """Return those of the frames that were in no manifest when the archive was last read."""
+        return frames - self._archived
 
     def _query(self, sql: str) -> list[Row]:
         project = self._platform.project

@@ -34,7 +34,7 @@ from sandbox.faults.script import Script
 from sandbox.marts import Marts
 from sandbox.probes import get, post_json
 from sandbox.process import members
-from sandbox.progress import Reader
+from sandbox.progress import FrameKey, Reader
 from sandbox.settings import DISK, OFF, SIMULATED, Platform, Ports, Settings, platform_of
 from sandbox.state import READY, State, read_state
 
@@ -305,13 +305,22 @@ class _Seed:
         return [f"no message since the last fault within {_SETTLE_SECONDS:.0f} s: {named or 'any'}"]
 
     def _drain(self, reader: Reader) -> list[str]:
-        """Wait until what the exchange sent is in the tables and the archive."""
+        """Wait until what the exchange sent is in the tables and the archive.
+
+        Silent connections are replaced as long as the market is closed, and each replies: the
+        archive need not have those frames, only what was loaded when the last trade was.
+        """
         began = moved = time.monotonic()
         before = ""
+        wanted: set[FrameKey] = set()
         while True:
-            reader.read_stream()
+            sealed = reader.read_stream().sealed
             progress = reader.read(exactly=True)
-            missing = progress.missing(progress.sealed)
+            missing = progress.missing(sealed, with_archive=False)
+            if not missing:
+                wanted = wanted or reader.loaded_frames()
+                late = reader.not_archived(wanted)
+                missing = f"{len(late):,} of {len(wanted):,} frames are not archived" * bool(late)
             now = time.monotonic()
             if not missing:
                 return []

@@ -73,6 +73,12 @@ def test_what_is_missing(changes: dict[str, Any], missing: str) -> None:
     assert replace(DONE, **changes).missing(9) == missing
 
 
+def test_the_archive_may_be_left_out() -> None:
+    late = replace(DONE, archived_frames=11)
+    assert late.missing(9, with_archive=False) == ""
+    assert replace(late, rows=7).missing(9, with_archive=False) == "loaded 7 of 8 trades"
+
+
 def test_lag() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     assert Progress().lag_seconds(now) is None

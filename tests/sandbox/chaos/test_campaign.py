@@ -16,7 +16,7 @@ from sandbox.chaos import campaign
 from sandbox.chaos.campaign import run_campaign
 from sandbox.chaos.plan import Plan
 from sandbox.faults.run import Injected
-from sandbox.progress import Progress
+from sandbox.progress import FrameKey, Progress
 from sandbox.settings import Settings
 from sandbox.state import READY, ServiceStatus, State
 
@@ -37,12 +37,23 @@ class World:
     builds: bool = True
     is_trading: bool = True
     last_id: int = 0
+    loaded: set[FrameKey] = field(default_factory=set)
+    archived: int = 2
     settings: Settings | None = None
 
     def read(self, *, exactly: bool = False) -> Progress:
         return self.progress
 
     read_stream = read
+
+    def loaded_frames(self) -> set[FrameKey]:
+        """Another one is loaded after each look: connections are replaced for ever."""
+        frames = set(self.loaded)
+        self.loaded.add(("c", 1, len(self.loaded) + 1))
+        return frames
+
+    def not_archived(self, frames: set[FrameKey]) -> set[FrameKey]:
+        return {frame for frame in frames if frame[2] > self.archived}
 
     def state(self) -> State:
         collector = ServiceStatus("collector", READY, 7, 0, None, 1, 2 << 20, "", "http://h", "")
@@ -57,6 +68,7 @@ class World:
 
     def start(self, settings: Settings, *, owner: int) -> str:
         self.settings = settings
+        self.loaded = {("c", 1, 1), ("c", 1, 2)}
         self.events.append(f"start {settings.home.name} seed {settings.seed}")
         return "r"
 
@@ -166,6 +178,13 @@ def test_what_does_not_arrive_is_named(world: World, tmp_path: Path) -> None:
     drained, built = report["outcomes"][0]["problems"]
     assert drained.endswith("3 trades are missing in between")
     assert built == "dbt run failed; its log is dbt.log"
+
+
+def test_frames_that_are_not_archived_are_named(world: World, tmp_path: Path) -> None:
+    world.archived = 1
+    _, report = run(tmp_path, seeds=1)
+    (problem,) = report["outcomes"][0]["problems"]
+    assert problem.endswith("1 of 2 frames are not archived")
 
 
 def test_a_symbol_that_never_trades_again_proves_nothing(world: World, tmp_path: Path) -> None:

@@ -10,23 +10,16 @@ import asyncio
 import json
 import resource
 import sys
-import tempfile
 import time
-from concurrent.futures import Future
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import uvloop
 
 from benchmarks.tools import exchange, run_json
-from collector.service import Service
-from collector.settings import Settings
-from collector.spool import SpooledFrame
+from benchmarks.whole_collector import metrics_of, whole_collector
 from market_data.channels import HOLE
-from market_data.frames import Frame, decode_frame, split_lines
-from market_data.memory import keep_freed_memory
-from sandbox.probes import free_ports
+from market_data.frames import Frame, split_lines
 
 RATE: Final = 500
 SYMBOLS: Final = 50
@@ -34,57 +27,25 @@ _BEFORE_SECONDS: Final = 10.0
 _LIMIT_SECONDS: Final = 120.0
 
 
-class _Kept:
-    """Stands for Pub/Sub: acknowledges at once and keeps the frames."""
-
-    def __init__(self) -> None:
-        self.frames: list[Frame] = []
-
-    def publish(self, frame: SpooledFrame) -> Future[str]:
-        self.frames.append(decode_frame(frame.data))
-        future: Future[str] = Future()
-        future.set_result(frame.frame_id)
-        return future
-
-    def close(self) -> None:
-        pass
-
-
 async def _cut(url: str, seconds: int) -> dict[str, object]:
     """Cut a collector off for so long and let it heal."""
-    keep_freed_memory()
-    kept, stop = _Kept(), asyncio.Event()
-    (port,) = free_ports("127.0.0.1", 1)
-    with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(
-            ws_url=url.replace("http", "ws", 1),
-            rest_url=url,
-            quote_assets=("*",),
-            channels=("trade",),
-            spool_dir=Path(folder),
-            http_port=port,
-        )
-        running = asyncio.create_task(Service(settings, kept).run(stop))
-        async with aiohttp.ClientSession() as client:
-            own = f"http://127.0.0.1:{port}"
-            await asyncio.sleep(_BEFORE_SECONDS)
-            fault = {"what": "cut", "seconds": seconds}
-            async with client.post(f"{url}/sim/faults", json=fault) as answer:
-                assert answer.status < 300, await answer.text()
-            started = time.time_ns() // 1000
-            await asyncio.sleep(seconds)
-            await _healed(client, own)
-            async with client.get(f"{own}/metrics") as answer:
-                metrics = dict(_metrics(await answer.text()))
-        stop.set()
-        await running
+    frames: list[Frame] = []
+    async with whole_collector(url, frames.append) as (client, own):
+        await asyncio.sleep(_BEFORE_SECONDS)
+        fault = {"what": "cut", "seconds": seconds}
+        async with client.post(f"{url}/sim/faults", json=fault) as answer:
+            assert answer.status < 300, await answer.text()
+        started = time.time_ns() // 1000
+        await asyncio.sleep(seconds)
+        await _healed(client, own)
+        metrics = await metrics_of(client, own)
     holes = [
         json.loads(line)["data"]
-        for frame in kept.frames
+        for frame in frames
         if frame.header.channel == HOLE
         for line in split_lines(frame.body)
     ]
-    return _judge(kept.frames, holes, metrics, started)
+    return _judge(frames, holes, metrics, started)
 
 
 def _judge(
@@ -126,11 +87,6 @@ async def _healed(client: aiohttp.ClientSession, own: str) -> None:
             elif whole_since is None:
                 whole_since = time.monotonic()
             await asyncio.sleep(0.2)
-
-
-def _metrics(text: str) -> list[tuple[str, float]]:
-    lines = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-    return [(name, float(value)) for name, value in lines]
 
 
 def measure(seconds: int) -> list[dict[str, object]]:

@@ -320,10 +320,10 @@ class _Seed:
             if not missing:
                 wanted = wanted or reader.loaded_frames()
                 late = reader.not_archived(wanted)
-                missing = f"{len(late):,} of {len(wanted):,} frames are not archived" * bool(late)
+                if not late:
+                    return []
+                missing = f"{len(late):,} of {len(wanted):,} frames are not archived"
             now = time.monotonic()
-            if not missing:
-                return []
             if missing != before:
                 moved, before = now, missing
             if now - moved > _STUCK_SECONDS or now - began > _DRAIN_SECONDS:

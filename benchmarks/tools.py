@@ -119,6 +119,6 @@ def sandbox(*arguments: str) -> Iterator[dict[str, str]]:
                 f"ADDRESS_{service['name'].upper()}": service["address"].split(" ")[0]
                 for service in state["services"]
             }
-            yield {**environment, **addresses}
+            yield {**environment, **addresses, "SANDBOX_HOME": home}
         finally:
             subprocess.run([*command, "down", *place], check=True, timeout=60)

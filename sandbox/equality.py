@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from google.auth.credentials import AnonymousCredentials
@@ -212,7 +213,10 @@ def _columns(rows: pa.RecordBatch, frame_id: str) -> pa.Table:
             "opened_at": pc.floor_temporal(rows.column("traded_at"), unit="minute"),
             "quantity": rows.column("quantity").cast(pa.decimal128(38, 9)),
             "quote_quantity": rows.column("quote_quantity").cast(pa.decimal128(38, 9)),
-            "frame": pa.array([frame_id] * rows.num_rows, pa.string()),
+            # One name for all rows: a day has tens of millions of them.
+            "frame": pa.DictionaryArray.from_arrays(
+                np.zeros(rows.num_rows, np.int32), pa.array([frame_id], pa.string())
+            ),
         }
     )
 

@@ -2,7 +2,8 @@
 .DEFAULT_GOAL := help
 # Compiled modules are kept: everything here starts several processes of Python.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help setup demo test test-unit test-integration test-e2e check lock bench chaos dbt up down status deploy-dags deploy-job clean
+.PHONY: help setup demo test test-unit test-integration test-e2e check lock bench chaos dbt up down status env \
+	images compose-test deploy-dags deploy-job clean
 
 ifneq (,$(wildcard .env))
 include .env
@@ -79,6 +80,15 @@ down: setup ## stop the sandbox
 
 status: setup ## show the sandbox's services
 	$(RUN) -m sandbox status
+
+env: ## secrets of the compose file into .env; ARGS=live for Binance's own data
+	@$(PYTHON_TO_SET_UP) -m images env $(ARGS)
+
+images: ## build the images with docker or podman; ARGS=collector
+	@$(PYTHON_TO_SET_UP) -m images build $(ARGS)
+
+compose-test: setup ## build the images, run the compose file, check the certificate, take it down
+	$(PYTEST) -m compose -s tests/compose $(ARGS)
 
 deploy-dags: setup ## DAGs, plugins and dbt to a Composer environment; ENV=dev ARGS=--dry-run
 	$(RUN) -m deploy dags --env "$(ENV)" $(ARGS)

@@ -14,10 +14,11 @@ _STOP_SECONDS: Final = 0.05
 
 
 @contextlib.contextmanager
-def serve_health(port: int | None, state: Callable[[], str]) -> Iterator[None]:
-    """Serve /healthz on 127.0.0.1 while the block runs; do nothing without a port.
+def serve_health(host: str, port: int | None, state: Callable[[], str]) -> Iterator[None]:
+    """Serve /healthz while the block runs; do nothing without a port.
 
     Args:
+        host: address to bind.
         port: port to bind; None serves nothing.
         state: returns the pipeline's state; RUNNING gives HTTP 200, all else 503.
     """
@@ -37,7 +38,7 @@ def serve_health(port: int | None, state: Callable[[], str]) -> Iterator[None]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 # its name
             """Say nothing: a probe a second is no news."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = ThreadingHTTPServer((host, port), Handler)
     thread = threading.Thread(
         target=server.serve_forever, args=(_STOP_SECONDS,), name="health", daemon=True
     )

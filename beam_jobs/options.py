@@ -55,7 +55,12 @@ class StreamOptions(PipelineOptions):
             help="DirectRunner only: how far before the last loaded frame to read again at start",
         )
         parser.add_argument(
-            "--health_port", type=int, help="serve /healthz on 127.0.0.1 while the job runs"
+            "--health_port", type=int, help="serve /healthz on this port while the job runs"
+        )
+        parser.add_argument(
+            "--health_host",
+            default="127.0.0.1",
+            help="address of /healthz (default 127.0.0.1); 0.0.0.0 in a container",
         )
 
 

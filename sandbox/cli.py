@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from sandbox import lifecycle
-from sandbox.airflow.dags import Dags, access, dag_files
+from sandbox.airflow.dags import Dags, access, airflow_of, dag_files
 from sandbox.airflow.environment import password_file
 from sandbox.process import controlling_owner
 from sandbox.settings import (
@@ -130,7 +130,7 @@ def up(settings: Settings, options: argparse.Namespace) -> int:
     print("already running" if was_running else f"ready after {state.ready_seconds:.1f} s")
     print_addresses(running, state)
     if running.airflow == ON:
-        late = Dags(running).unpause(dag_files(), lambda: time.sleep(1))
+        late = Dags(airflow_of(running)).unpause(dag_files(), lambda: time.sleep(1))
         if late:
             print(f"Airflow has not parsed {', '.join(sorted(late))}: see its import errors")
         print(access(running, show_password=not has_password))

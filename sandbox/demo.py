@@ -12,7 +12,7 @@ import json
 import os
 import time
 import warnings
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -20,9 +20,10 @@ from typing import Any, Final
 from rich.console import Console
 
 from sandbox import lifecycle
-from sandbox.airflow.dags import CLOSING, OPEN, Dags, access, dag_files
+from sandbox.airflow.dags import CLOSING, OPEN, Dags, access, airflow_of, dag_files
 from sandbox.airflow.environment import password_file
 from sandbox.airflow.rest import AirflowError
+from sandbox.closing import close_market, drain
 from sandbox.daemon import Signals
 from sandbox.faults.beside import Faults
 from sandbox.faults.report import holes_table, read_holes
@@ -36,10 +37,6 @@ from sandbox.view import View
 COMPLETE: Final = "COMPLETE"
 _TICK_SECONDS: Final = 1.0
 _MARTS_SECONDS: Final = 20.0  # between the end of one build of the marts and the next
-# Closing klines come up to 2 s late (binance-protocol, section 2).
-_KLINE_DELAY: Final = timedelta(seconds=3)
-# Without any movement for so long the pipeline is stuck, and the certificate will say where.
-_STUCK_SECONDS: Final = 60.0
 _FILE_COLUMNS: Final = 140  # of a log or a pipe; the certificate's widest table fits
 _STOPPED_BY_SIGNAL: Final = 130
 
@@ -192,7 +189,7 @@ class _Demo:
 
     def _open_dags(self) -> Dags:
         """Let the DAGs run that the market needs while it is open."""
-        dags = Dags(self._settings)
+        dags = Dags(airflow_of(self._settings))
         late = dags.unpause(dag_files() & {*OPEN}, self._rest)
         if late:
             self.say(f"Airflow has not parsed {', '.join(sorted(late))}: see its import errors")
@@ -231,35 +228,14 @@ class _Demo:
 
     def _drain(self, reader: Reader, view: View) -> None:
         """Close the market and wait until what was sent has arrived everywhere."""
-        if self._settings.exchange == SIMULATED:
-            post_json(f"{self._settings.exchange_url}/sim/pause", {})
-            self._wait_for_closing_klines(reader, view)
-        progress = reader.read_stream()
-        frames = progress.sealed
-        moved, before = time.monotonic(), ""
-        while True:
-            progress = self._tick(reader, view, "draining", exactly=True)
-            if self._settings.exchange == RECORDING and not progress.missing(0):
-                frames = max(frames, progress.sealed)
-            missing = progress.missing(frames)
-            if not missing:
-                return
-            if missing != before:
-                moved, before = time.monotonic(), missing
-            if time.monotonic() - moved > _STUCK_SECONDS:
-                self.say(f"nothing moved for {_STUCK_SECONDS:.0f} s: {missing}")
-                return
 
-    def _wait_for_closing_klines(self, reader: Reader, view: View) -> None:
-        """Wait until the minute of the last trade is over and its klines have come."""
-        now = reader.read_stream().exchange_now
-        if now is None:
-            return
-        closed = now.replace(second=0, microsecond=0) + timedelta(minutes=1) + _KLINE_DELAY
-        limit = time.monotonic() + 2 * (closed - now).total_seconds() / self._settings.speed + 10
-        while now is not None and now < closed and time.monotonic() < limit:
-            left = (closed - now).total_seconds() / self._settings.speed
-            now = self._tick(reader, view, f"closing klines in {left:.0f} s").exchange_now
+        def tick(note: str, *, exactly: bool = False) -> Progress:
+            return self._tick(reader, view, note, exactly=exactly)
+
+        settings = self._settings
+        if settings.exchange == SIMULATED:
+            close_market(str(settings.exchange_url), tick, speed=settings.speed)
+        drain(tick, self.say, is_recording=settings.exchange == RECORDING)
 
     def _build(self, reader: Reader, view: View) -> None:
         """Build and test the marts over the complete data."""

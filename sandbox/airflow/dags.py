@@ -72,26 +72,24 @@ def access(settings: Settings, *, show_password: bool) -> str:
     return f"Airflow: {settings.airflow_url}, user {USER}, {password} in {path}"
 
 
+def airflow_of(settings: Settings) -> Airflow:
+    """Return a sandbox's Airflow."""
+    return Airflow(settings.airflow_url, lambda: read_password(settings))
+
+
 class Dags:
     """The DAGs of one sandbox.
 
     Args:
-        settings: of the run.
         airflow: its Airflow.
         clock: a monotonic clock, in seconds.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        airflow: Airflow | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        url = settings.airflow_url
-        self._airflow = airflow or Airflow(url, lambda: read_password(settings))
+    def __init__(self, airflow: Airflow, clock: Callable[[], float] = time.monotonic) -> None:
+        self._airflow = airflow
         self._clock = clock
         self._looked_at = float("-inf")
-        self._line = line(url, ())
+        self._line = line(airflow.url, ())
 
     def unpause(self, names: Iterable[str], meanwhile: Callable[[], object]) -> set[str]:
         """Let DAGs run, when their files are parsed; return those that still were not.

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from sandbox import guard
+from sandbox.gcs import gcs_command
 from sandbox.probes import Probe, all_of, free_ports, grpc_probe, http_probe
 from sandbox.pubsub.google import find_google_emulator
-from sandbox.services import gcs_binary
 from sandbox.settings import ROOT, Settings
 from tests.integration.dag_runs import migrate
 
@@ -174,12 +174,7 @@ def gcs(logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gcs]:
     """fake-gcs-server."""
     (port,) = free_ports(HOST, 1)
     url, root = f"http://{HOST}:{port}", tmp_path_factory.mktemp("gcs")
-    command = [
-        str(gcs_binary()),
-        *("-scheme", "http", "-backend", "filesystem", "-filesystem-root", str(root)),
-        *("-host", HOST, "-port", str(port), "-external-url", url, "-log-level", "warn"),
-        *("-public-host", f"{HOST}:{port}"),
-    ]
+    command = gcs_command(root, HOST, port, url, f"{HOST}:{port}")
     with running("gcs", command, logs / "gcs.log", http_probe(f"{url}/storage/v1/b?project=any")):
         yield Gcs(url, root)
 

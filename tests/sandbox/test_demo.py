@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import demo, lifecycle
+from sandbox import closing, demo, lifecycle
 from sandbox.demo import run_demo
 from sandbox.progress import Progress
 from sandbox.settings import Settings
@@ -107,7 +107,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(World, "read_stream", World.read, raising=False)
     monkeypatch.setattr(demo, "Marts", lambda *_: FakeMarts(world))
     monkeypatch.setattr(demo, "read_state", lambda _: world.state())
-    monkeypatch.setattr(demo, "post_json", lambda url, _: world.events.append(f"POST {url[-10:]}"))
+    for module in (closing, demo):
+        monkeypatch.setattr(
+            module, "post_json", lambda url, _: world.events.append(f"POST {url[-10:]}")
+        )
     monkeypatch.setattr(demo, "_TICK_SECONDS", 0.001)
     monkeypatch.setattr(demo.time, "monotonic", lambda: world.seconds)
     certificate = types.SimpleNamespace(collect=collect, render=lambda *_: None)

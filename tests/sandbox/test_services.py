@@ -10,11 +10,11 @@ from threading import Thread
 import pytest
 
 from collector.settings import read_settings as read_collector_settings
+from sandbox.gcs import gcs_binary
 from sandbox.services import (
     announced_environment,
     build_services,
     collector_environment,
-    gcs_binary,
     run_up_from,
     service_environment,
 )

@@ -61,7 +61,7 @@ class World:
 
 
 def dags_of(world: World) -> Dags:
-    return Dags(Settings(), world, lambda: world.now)  # type: ignore[arg-type]
+    return Dags(world, lambda: world.now)  # type: ignore[arg-type]
 
 
 def test_steps_run_in_order_and_assets_start_what_follows() -> None:

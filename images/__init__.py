@@ -1,0 +1,1 @@
+"""Container images: a Dockerfile each, and what builds them. Standard library only."""

@@ -12,6 +12,7 @@ import signal
 import sys
 
 import uvloop
+from google.auth.exceptions import DefaultCredentialsError
 
 from collector.logs import configure_logs
 from collector.publisher import PubSubPublisher
@@ -37,6 +38,13 @@ def main() -> int:
     log.info("starting with %s", describe(settings))
     try:
         return uvloop.run(_run(settings))
+    except DefaultCredentialsError as error:
+        print(
+            f"PUBSUB_PROJECT: no credentials for {settings.pubsub_project} ({error}); run as a"
+            " service account that may publish, or set PUBSUB_EMULATOR_HOST",
+            file=sys.stderr,
+        )
+        return 2
     except (SelectionError, SpoolError) as error:
         print(error, file=sys.stderr)
         return 2

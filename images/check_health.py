@@ -11,7 +11,7 @@ import http.client
 import json
 import socket
 import sys
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 TIMEOUT_SECONDS = 3.0
 AIRFLOW_HEALTH = "/api/v2/monitor/health"
@@ -21,7 +21,7 @@ def fault_of(address: str) -> str:
     """Return what is wrong with an address, empty when it answers."""
     parts = urlsplit(address)
     host, port = parts.hostname or "", parts.port or 80
-    path, component = f"{parts.path or '/'}?{parts.query}", ""
+    path, component = urlunsplit(("", "", parts.path or "/", parts.query, "")), ""
     if parts.scheme == "airflow":
         path, component = AIRFLOW_HEALTH, parts.path.strip("/")
     try:

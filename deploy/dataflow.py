@@ -14,6 +14,7 @@ from deploy.gcloud import Command
 from deploy.outputs import OutputsError, values_of
 
 METADATA: Final = "beam_jobs/flex_template.json"
+REPLAY_METADATA: Final = "beam_jobs/replay_template.json"
 _VERSION: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -57,6 +58,11 @@ class Job:
         """Address of the template that was deployed last; `watch_stream` starts a job from it."""
         return f"gs://{self.bucket}/templates/{self.name}.json"
 
+    @property
+    def replay(self) -> str:
+        """Address of the replay's template; the DAG `replay_archive` runs it."""
+        return f"gs://{self.bucket}/templates/replay-archive.json"
+
     def template(self, version: str) -> str:
         """Return the address of a version's template; it is never written over by another one."""
         return f"gs://{self.bucket}/templates/{self.name}/{label(version)}.json"
@@ -91,6 +97,7 @@ def parse_job(env: str, document: object, metadata: Mapping[str, Any], name: str
             found[key] = value
     parameters = _at(values, _PARAMETERS)
     mistakes += _mistakes_of_parameters(parameters, metadata)
+    mistakes += _mistakes_of_projects(values)
     if mistakes:
         raise OutputsError("\n".join(f"{name}: {line}" for line in mistakes))
     return Job(
@@ -152,10 +159,17 @@ def build(job: Job, version: str, labels: Mapping[str, str]) -> Command:
     It holds what workers are, so that whoever launches it later gets the same ones.
     """
     return (
-        *("gcloud", "dataflow", "flex-template", "build", job.template(version)),
-        *(f"--project={job.project}", f"--image={job.image(version)}", "--sdk-language=PYTHON"),
-        *(f"--metadata-file={METADATA}", *_workers(job), _labels(labels)),
+        *_template(job, version, job.template(version), METADATA),
+        *("--enable-streaming-engine", *_workers(job), _labels(labels)),
     )
+
+
+def build_replay(job: Job, version: str) -> Command:
+    """Return the command that makes a version's replay the current one: same image, same workers.
+
+    A replay keeps no state and is launched by its DAG, so nothing is compared or replaced.
+    """
+    return (*_template(job, version, job.replay, REPLAY_METADATA), *_workers(job))
 
 
 def launch(
@@ -171,7 +185,7 @@ def launch(
     return (
         *("gcloud", "dataflow", "flex-template", "run", job.name, *job.where),
         *(f"--template-file-gcs-location={job.template(version)}", f"--parameters={given}"),
-        *(*_workers(job), _labels(labels)),
+        *("--enable-streaming-engine", *_workers(job), _labels(labels)),
         *(["--update"] if is_update else []),
         *(f"--additional-experiments={each}" for each in experiments),
         "--format=value(job.id)",
@@ -215,11 +229,18 @@ def snapshot_name(job: Job, version: str, now: datetime) -> str:
     return f"{job.name}-{label(version)}-{now:%Y%m%d-%H%M%S}"
 
 
+def _template(job: Job, version: str, address: str, metadata: str) -> Command:
+    return (
+        *("gcloud", "dataflow", "flex-template", "build", address, f"--project={job.project}"),
+        *(f"--image={job.image(version)}", "--sdk-language=PYTHON", f"--metadata-file={metadata}"),
+    )
+
+
 def _workers(job: Job) -> Command:
     here = f"gs://{job.bucket}"
     return (
-        *("--enable-streaming-engine", "--num-workers=1", f"--max-workers={job.max_workers}"),
-        *(f"--worker-machine-type={job.machine_type}", "--disable-public-ips"),
+        *("--num-workers=1", f"--max-workers={job.max_workers}", "--disable-public-ips"),
+        f"--worker-machine-type={job.machine_type}",
         *(f"--subnetwork={job.subnetwork}", f"--service-account-email={job.service_account}"),
         *(f"--staging-location={here}/staging", f"--temp-location={here}/temp"),
     )
@@ -259,7 +280,27 @@ def _mistakes_of_parameters(parameters: object, metadata: Mapping[str, Any]) -> 
     return mistakes
 
 
+def _mistakes_of_projects(values: Mapping[str, Any]) -> list[str]:
+    """Return what belongs to another project than the job; such outputs mix two environments."""
+    project = _at(values, "market_ops.project")
+    mistakes = []
+    for path, pattern in _PROJECTS.items():
+        match = re.match(pattern, str(_at(values, path)))
+        if match and match[1] != project:
+            mistakes.append(
+                f"{path}: belongs to project {match[1]}, market_ops.project is {project}; take both"
+                " from the same environment"
+            )
+    return mistakes
+
+
 _PARAMETERS: Final = "market_ops.dataflow.parameters"
+# How an output names its project.
+_PROJECTS: Final[Mapping[str, str]] = {
+    f"{_PARAMETERS}.subscription": r"projects/([^/]+)/",
+    "dataflow_workers.service_account": r"[^@]+@([^.]+)\.iam\.",
+    "registry": r"[a-z0-9-]+-docker\.pkg\.dev/([^/]+)/",
+}
 # By output: the attribute, what it must match, in words.
 _RULES: Final[Mapping[str, tuple[str, str, str]]] = {
     "market_ops.project": (

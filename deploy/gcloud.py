@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -13,7 +14,15 @@ from deploy.bucket import DeploymentError
 Command = tuple[str, ...]
 # Files of ours are named as the repository has them.
 _ROOT: Final = Path(__file__).parents[1]
-_PERMISSION: Final = ("PERMISSION_DENIED", "does not have permission", "403")
+_MEND: Final = "mend that and run again"
+# What gcloud says, and what helps.
+_REMEDIES: Final = (
+    ("active account", "log in with `gcloud auth login` and run again"),
+    (
+        "PERMISSION_DENIED|does not have permission|\\b403\\b",
+        "give the deploying account the roles of docs/security.md, or log in as another one",
+    ),
+)
 
 
 def run(command: Command, seconds: float = 300.0) -> str:
@@ -43,11 +52,6 @@ def run(command: Command, seconds: float = 300.0) -> str:
         ) from error
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())[-500:]
-        is_forbidden = any(word in said for word in _PERMISSION)
-        remedy = (
-            "give the deploying account the roles of docs/dataflow.md, or log in as another one"
-            if is_forbidden
-            else "mend that and run again"
-        )
+        remedy = next((remedy for words, remedy in _REMEDIES if re.search(words, said)), _MEND)
         raise DeploymentError(f"{shown}: ended with {done.returncode}: {said}; {remedy}")
     return done.stdout.strip()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -53,13 +54,16 @@ def show(job: Job, version: str) -> str:
     groups: dict[str, list[Command]] = {
         "look what is there:": [dataflow.find_active(job), dataflow.find_image(job, version)],
         "write the template:": [dataflow.build(job, version, labels)],
-        f"where {job.name} runs, check that it can be replaced, and replace it:": [
-            dataflow.validate(job, version, labels),
-            dataflow.snapshot(job, name),
-            dataflow.launch(job, version, labels, is_update=True),
+        f"where {job.name} runs, check that it can be replaced:": [
+            dataflow.validate(job, version, labels)
         ],
-        "where it does not run:": [dataflow.launch(job, version, labels)],
-        "when it is running:": [dataflow.publish(job, version)],
+        "keep what the subscription has read:": [dataflow.snapshot(job, name)],
+        "replace it:": [dataflow.launch(job, version, labels, is_update=True)],
+        "or launch it, where none runs:": [dataflow.launch(job, version, labels)],
+        "when it is running:": [
+            dataflow.publish(job, version),
+            dataflow.build_replay(job, version),
+        ],
     }
     lines = [f"dry run: version {version} of {job.name} in {job.project} ({job.env})"]
     for title, commands in groups.items():
@@ -102,7 +106,7 @@ class Deployment:
             )
         labels = _labels(self.job, self.version, dataflow.fingerprint(self.job, digest))
         if former and former.labels.get("launch") == labels["launch"]:
-            self.run(dataflow.publish(self.job, former.version))
+            self._publish(former.version)
             return f"deployed nothing: {former.id} runs so already, as version {former.version}"
         self.run(dataflow.build(self.job, self.version, labels))
         if former is None:
@@ -111,7 +115,7 @@ class Deployment:
         else:
             self._replace(former, labels)
             done = f"replaced {former.id} ({former.version or 'unknown version'})"
-        self.run(dataflow.publish(self.job, self.version))
+        self._publish(self.version)
         return f"deployed version {self.version} of {self.job.name} ({self.job.env}): {done}"
 
     def _former(self) -> Seen | None:
@@ -130,13 +134,33 @@ class Deployment:
             )
         return found[0] if found else None
 
+    def _publish(self, version: str) -> None:
+        """Let DAGs start what runs now: the stream when it has died, and the replay."""
+        self.run(dataflow.publish(self.job, version))
+        self.run(dataflow.build_replay(self.job, self.version))
+
+    def _snapshot(self) -> str:
+        """Keep what the subscription has read; return the snapshot's name."""
+        name = dataflow.snapshot_name(self.job, self.version, self.now)
+        self.run(dataflow.snapshot(self.job, name))
+        return name
+
     def _launch(self, labels: dict[str, str]) -> None:
+        name = self._snapshot()
         job_id = self.run(dataflow.launch(self.job, self.version, labels))
-        if (state := self._settle(job_id)) != _RUNNING:
-            raise DeploymentError(
-                f"{self.job.name}: job {job_id} is in {state} after the launch; none ran before, so"
-                f" there is nothing to go back to: {self._log(job_id)}, mend it and run again"
-            )
+        if (state := self._settle(job_id)) == _RUNNING:
+            return
+        failed = f"{self.job.name}: job {job_id} is in {state} after the launch"
+        with self._going_back(failed, name):
+            if state not in _ENDED:
+                self.run(dataflow.cancel(self.job, job_id))
+                self._settle(job_id, is_check=True)
+            # It may have read for a moment; ids make the repetition harmless.
+            self.run(dataflow.seek(self.job, name))
+        raise DeploymentError(
+            f"{failed}; none ran before and none runs now, what it may have read is read again by"
+            f" the next one: {self._log(job_id)}, mend it and run again"
+        )
 
     def _replace(self, former: Seen, labels: dict[str, str]) -> None:
         job_id = self.run(dataflow.validate(self.job, self.version, labels))
@@ -146,15 +170,17 @@ class Deployment:
                 f" {job_id} is in {state}), which runs on untouched: {self._log(job_id)}; drain it,"
                 " then run again to launch without its state (docs/dataflow.md)"
             )
-        name = dataflow.snapshot_name(self.job, self.version, self.now)
-        self.run(dataflow.snapshot(self.job, name))
+        name = self._snapshot()
         job_id = self.run(dataflow.launch(self.job, self.version, labels, is_update=True))
-        if (state := self._settle(job_id)) != _RUNNING:
-            raise DeploymentError(
-                f"{self.job.name}: version {self.version} did not come to run (job {job_id} is in"
-                f" {state}); {self._go_back(former, job_id, name)}; {self._log(job_id)}, mend it"
-                " and run again"
-            )
+        if (state := self._settle(job_id)) == _RUNNING:
+            return
+        failed = (
+            f"{self.job.name}: version {self.version} did not come to run (job {job_id} is in"
+            f" {state})"
+        )
+        with self._going_back(failed, name):
+            now = self._go_back(former, job_id, name)
+        raise DeploymentError(f"{failed}; {now}; {self._log(job_id)}, mend it and run again")
 
     def _go_back(self, former: Seen, job_id: str, snapshot: str) -> str:
         """Bring the former version back; return what runs now."""
@@ -179,6 +205,17 @@ class Deployment:
         if state != _RUNNING:
             return f"nor did {former.version} again (job {again} is in {state}): launch it by hand"
         return f"went back to version {former.version} (job {again})"
+
+    @contextmanager
+    def _going_back(self, failed: str, snapshot: str) -> Iterator[None]:
+        """Say what is left to do by hand when going back is refused."""
+        try:
+            yield
+        except DeploymentError as error:
+            raise DeploymentError(
+                f"{failed}, and going back stopped: {error}; before the next deployment end what"
+                f" is starting and give `{shlex.join(dataflow.seek(self.job, snapshot))}`"
+            ) from error
 
     def _settle(self, job_id: str, *, is_check: bool = False) -> str:
         """Wait until a job runs (a check never does) or has ended; return its state."""

@@ -61,7 +61,7 @@ def read_document(env: str, path: Path | None, folder: Path) -> tuple[object, st
         folder: of the environments.
 
     Raises:
-        OutputsError: the environment is unknown, or the file is missing or no JSON.
+        OutputsError: the environment is unknown, or the file is missing, no JSON or another's.
     """
     known = ", ".join(sorted(each.stem for each in folder.glob("*.json") if each.stem != EXAMPLE))
     if not _ENVIRONMENT.fullmatch(env) or env == EXAMPLE:
@@ -71,7 +71,7 @@ def read_document(env: str, path: Path | None, folder: Path) -> tuple[object, st
         )
     path = path or folder / f"{env}.json"
     try:
-        return json.loads(path.read_text("utf-8")), str(path)
+        document = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise OutputsError(
             f"{path}: there is no such environment; known are {known or 'none'}; write the file"
@@ -79,6 +79,14 @@ def read_document(env: str, path: Path | None, folder: Path) -> tuple[object, st
         ) from None
     except ValueError as error:
         raise OutputsError(f"{path}: is not JSON ({error}); write it anew") from None
+    named = values_of(document, str(path)).get("environment", env)
+    if named != env:
+        raise OutputsError(
+            f"{path}: environment: expected {env!r}, was {named!r}; these are another environment's"
+            f" outputs: write them anew with `terraform -chdir=infra/environments/{env} output"
+            " -json`"
+        )
+    return document, str(path)
 
 
 def parse_outputs(env: str, document: object, name: str = "outputs") -> Outputs:

@@ -7,8 +7,10 @@ import pytest
 
 from deploy.dataflow import (
     METADATA,
+    REPLAY_METADATA,
     Job,
     build,
+    build_replay,
     check_version,
     fingerprint,
     launch,
@@ -69,6 +71,29 @@ def test_the_example_is_good() -> None:
             "parameters.archive_seconds: expected how long frames are gathered into one archive",
         ),
         (
+            with_dataflow(
+                parameters={
+                    **GOOD["market_ops"]["dataflow"]["parameters"],
+                    "subscription": "projects/my-prod/subscriptions/frames",
+                }
+            ),
+            "parameters.subscription: belongs to project my-prod, market_ops.project is my-project;"
+            " take both from the same environment",
+        ),
+        (
+            {
+                "dataflow_workers": {
+                    **GOOD["dataflow_workers"],
+                    "service_account": "stream-job@my-prod.iam.gserviceaccount.com",
+                }
+            },
+            "dataflow_workers.service_account: belongs to project my-prod, market_ops.project is",
+        ),
+        (
+            {"registry": "europe-west1-docker.pkg.dev/my-prod/images"},
+            "registry: belongs to project my-prod, market_ops.project is my-project; take both",
+        ),
+        (
             with_dataflow(parameters={"subscription": "projects/p/subscriptions/a,b=c"}),
             "parameters.subscription: expected projects/PROJECT/subscriptions/NAME that frames",
         ),
@@ -103,6 +128,14 @@ def test_a_template_holds_what_workers_are() -> None:
         "--subnetwork=regions/europe-west1/subnetworks/platform",
         "--additional-user-labels=env=dev,version=1",
     } <= both
+
+
+def test_the_replays_template_has_its_workers_and_no_streaming() -> None:
+    command = build_replay(job(), "1")
+    assert f"--metadata-file={REPLAY_METADATA}" in command
+    assert GOOD["market_ops"]["dataflow"]["replay_template"] in command
+    assert "--max-workers=4" in command
+    assert set(build(job(), "1", {})) - set(command) > {"--enable-streaming-engine"}
 
 
 def test_a_check_is_an_update_that_changes_nothing() -> None:

@@ -22,11 +22,13 @@ class Cloud:
     """A gcloud; `coming` are the states that the next launches take on, one a look.
 
     A replacement that runs ends the job that it replaces, or `takes_over` says when it does.
+    Commands that begin with `refuses` are refused.
     """
 
     coming: list[list[str]] = field(default_factory=list)
     digest: str = "sha256:1"
     takes_over: str = "RUNNING"
+    refuses: str = "nothing"
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     states: dict[str, list[str]] = field(default_factory=dict)
     replaces: dict[str, str] = field(default_factory=dict)
@@ -40,6 +42,8 @@ class Cloud:
     def __call__(self, command: Command) -> str:
         words = " ".join(command[1:])
         self.calls.append(words)
+        if words.startswith(self.refuses):
+            raise DeploymentError("no quota; mend that and run again")
         if words.startswith("dataflow jobs list"):
             active = ("RUNNING", "PENDING", "DRAINING")
             return "\n".join(
@@ -106,6 +110,7 @@ class Cloud:
 
 VALIDATE = "flex-template run --update --additional-experiments=graph_validate_only"
 UPDATE = "flex-template run --update"
+LAUNCH = ["flex-template build", "snapshots create", "flex-template run"]
 REPLACE = ["flex-template build", VALIDATE, "snapshots create", UPDATE]
 
 
@@ -128,9 +133,9 @@ def test_it_is_launched_where_none_runs() -> None:
     cloud, waits = Cloud(coming=[["PENDING", "QUEUED", "RUNNING"]]), list[float]()
     assert deploy(cloud, waits=waits) == f"deployed version 2 of {NAME} (dev): launched"
     assert cloud.verbs() == [
-        "flex-template build",
-        "flex-template run",
+        *("flex-template build", "snapshots create", "flex-template run"),
         "cp gs://my-project-archive-dataflow/templates/stream-trades/2.json",
+        "flex-template build",
     ]
     assert waits == [15, 15]
 
@@ -139,7 +144,7 @@ def test_it_replaces_the_one_that_runs_after_a_check_and_a_snapshot() -> None:
     cloud = Cloud()
     cloud.run_job(version="1", launch="other")
     assert deploy(cloud) == f"deployed version 2 of {NAME} (dev): replaced job-0 (1)"
-    assert cloud.verbs()[:-1] == REPLACE
+    assert cloud.verbs()[:-2] == REPLACE
     assert cloud.states_by_job() == {"job-0": "UPDATED", "job-1": "DONE", "job-2": "RUNNING"}
 
 
@@ -148,7 +153,37 @@ def test_a_second_time_nothing_is_done() -> None:
     deploy(cloud)
     cloud.calls.clear()
     assert deploy(cloud) == "deployed nothing: job-0 runs so already, as version 2"
-    assert [verb.split()[0] for verb in cloud.verbs()] == ["cp"]
+    assert [verb.split()[0] for verb in cloud.verbs()] == ["cp", "flex-template"]
+
+
+def test_the_replay_of_what_runs_is_what_its_dag_starts() -> None:
+    cloud = Cloud()
+    deploy(cloud)
+    built = [call for call in cloud.calls if "flex-template build" in call][-1]
+    assert built.startswith(
+        "dataflow flex-template build"
+        " gs://my-project-archive-dataflow/templates/replay-archive.json"
+    )
+    assert "images/beam:2 " in built
+    assert "--metadata-file=beam_jobs/replay_template.json" in built
+    assert "--enable-streaming-engine" not in built
+
+
+def test_one_that_was_interrupted_is_finished_by_the_next() -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    cloud = Cloud(coming=[["DONE"], ["PENDING", "RUNNING"]])
+    cloud.run_job(version="1", launch="other")
+    with pytest.raises(KeyboardInterrupt):
+        Deployment(job(), "2", cloud, interrupt, NOW).deploy()
+    assert "job-2 is in JOB_STATE_PENDING; wait until it runs" in refused(
+        Cloud(jobs={"job-2": cloud.jobs["job-2"]})
+    )
+    cloud._look("job-2")  # meanwhile it takes over
+    cloud.calls.clear()
+    assert deploy(cloud) == "deployed nothing: job-2 runs so already, as version 2"
+    assert [verb.split()[0] for verb in cloud.verbs()] == ["cp", "flex-template"]
 
 
 def test_an_image_that_is_missing_stops_it() -> None:
@@ -187,7 +222,43 @@ def test_one_that_does_not_fit_leaves_the_running_one_alone() -> None:
 def test_a_launch_that_fails_has_nothing_to_go_back_to() -> None:
     cloud = Cloud(coming=[["PENDING", "FAILED"]])
     assert "job job-0 is in JOB_STATE_FAILED after the launch; none ran before" in refused(cloud)
-    assert not any(call.startswith("storage cp") for call in cloud.calls)
+    assert cloud.verbs() == [*LAUNCH, "subscriptions seek"]
+    assert "--snapshot=stream-trades-2-20260301-170000" in cloud.calls[-1]
+
+
+def test_a_launch_without_end_is_called_off_and_can_be_repeated() -> None:
+    cloud = Cloud(coming=[["PENDING"] * 9])
+    assert "job job-0 is in JOB_STATE_PENDING after the launch; none ran before" in refused(cloud)
+    assert cloud.verbs() == [*LAUNCH, "jobs cancel", "subscriptions seek"]
+    assert deploy(cloud).endswith(": launched")
+    assert cloud.states_by_job() == {"job-0": "CANCELLED", "job-1": "RUNNING"}
+
+
+@pytest.mark.parametrize("state", [None, "RUNNING"])
+def test_a_launch_that_is_refused_leaves_things_as_they_were(state: str | None) -> None:
+    cloud = Cloud()
+    if state:
+        cloud.run_job(state, version="1")
+    before = cloud.states_by_job()
+    cloud.refuses = "dataflow flex-template run"
+    assert refused(cloud) == "no quota; mend that and run again"
+    assert cloud.states_by_job() == before
+    cloud.refuses = "nothing"
+    assert deploy(cloud).startswith("deployed version 2")
+
+
+def test_going_back_that_is_refused_says_what_is_left_to_do() -> None:
+    cloud = Cloud(
+        coming=[["DONE"], ["FAILED"]], takes_over="FAILED", refuses="pubsub subscriptions seek"
+    )
+    cloud.run_job(version="1")
+    said = refused(cloud)
+    assert "(job job-2 is in JOB_STATE_FAILED), and going back stopped: no quota; mend that" in said
+    assert (
+        "give `gcloud pubsub subscriptions seek"
+        " projects/my-project/subscriptions/binance-frames-job"
+        " --snapshot=stream-trades-2-20260301-170000 --project=my-project`"
+    ) in said
 
 
 def test_an_update_that_is_refused_lets_the_former_run_on() -> None:
@@ -251,6 +322,6 @@ def test_the_dry_run_shows_every_command() -> None:
     commands = [line for line in lines if line.startswith("gcloud ")]
     assert [command.split()[1] for command in commands] == [
         *("dataflow", "artifacts", "dataflow", "dataflow", "pubsub", "dataflow", "dataflow"),
-        "storage",
+        *("storage", "dataflow"),
     ]
     assert all("--project=my-project" in command for command in commands)

@@ -76,6 +76,16 @@ def test_an_unknown_environment_is_told_the_known_ones(tmp_path: Path) -> None:
         read_outputs("staging", None, tmp_path)
 
 
+@pytest.mark.parametrize("wrap", [str, lambda name: {"value": name, "type": "string"}])
+def test_outputs_of_another_environment_are_refused(tmp_path: Path, wrap: Any) -> None:
+    path = tmp_path / "dev.json"
+    path.write_text(json.dumps({**GOOD, "environment": wrap("prod")}))
+    with pytest.raises(OutputsError, match=r"dev\.json: environment: expected 'dev', was 'prod'; "):
+        read_outputs("dev", path, tmp_path)
+    path.write_text(json.dumps({**GOOD, "environment": wrap("dev")}))
+    assert read_outputs("dev", path, tmp_path).env == "dev"
+
+
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "dev.json"
     path.write_text("{")

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import re
 
+import pytest
+
 from beam_jobs.options import StreamOptions
 from collector.settings import VARIABLES
 from deploy import outputs as deploy_outputs
@@ -13,9 +15,11 @@ from plugins.market_ops.settings import Settings
 from plugins.market_ops.stream.decisions import Cause
 from tests.docs import markdown
 from tests.infra import hcl
+from tests.infra.grants import grants as grants_of_terraform
 
 MODULES = hcl.INFRA / "modules"
 PLATFORM = MODULES / "platform"
+RUNBOOK = hcl.ROOT / "docs" / "runbook.md"
 
 
 def local(module: str, name: str) -> str:
@@ -102,6 +106,9 @@ def test_collector_is_watched_where_it_answers() -> None:
     assert check["request_path"] == "/healthz"
     assert 'add_get("/healthz"' in (hcl.ROOT / "collector" / "http.py").read_text("utf-8")
     group = resources["google_compute_instance_group_manager.this"].body
+    # An image that does not get healthy ends the apply, and the second collector is not touched.
+    assert group["auto_healing_policies"]
+    assert (group["wait_for_instances"], group["wait_for_instances_status"]) == (True, "UPDATED")
     assert group["stateful_disk"] == [{"device_name": "spool", "delete_rule": "NEVER"}]
 
 
@@ -145,41 +152,96 @@ def test_alerts_listen_for_texts_that_are_logged() -> None:
     assert 'dag_id="watch_stream"' in dag or "def watch_stream(" in dag
 
 
-def test_alerts_have_metrics_documents_and_incidents() -> None:
+def test_alerts_have_metrics_and_incidents() -> None:
     limits, silences = local("monitoring", "alerts"), local("monitoring", "silences")
     metrics = keys(local("monitoring", "log_metrics"))
     asked = set(re.findall(r"logging.googleapis.com/user/(\w+)", limits))
     assert asked == metrics
-    alerts = keys(limits) | keys(silences)
-    documented = markdown.names(hcl.ROOT / "docs" / "deploy.md", "Alerts", 0)
-    assert set(documented) == alerts
     incidents = set(re.findall(r'incident\s+= "(\w+)"', limits + silences))
     assert incidents <= {str(cause) for cause in Cause} | {"incidents"}
 
 
+def test_every_alert_has_its_entry_in_the_runbook() -> None:
+    alerts = keys(local("monitoring", "alerts")) | keys(local("monitoring", "silences"))
+    section = markdown.section(RUNBOOK, "Alerts")
+    entries = dict(entry.split("\n", 1) for entry in section.split("### ")[1:])
+    assert set(entries) == alerts
+    for name, entry in entries.items():
+        parts = re.findall(r"^\* \*\*(.+?)\.\*\* \S", entry, re.MULTILINE)
+        assert parts == ["Symptom", "Impact", "First look", "Fix"], name
+
+
+def test_every_alert_links_to_its_entry() -> None:
+    policies = [
+        block
+        for block in hcl.of_kind(MODULES / "monitoring", "resource").values()
+        if block.labels[0] == "google_monitoring_alert_policy"
+    ]
+    assert {block.body["for_each"] for block in policies} == {
+        *("${local.alerts}", "${local.silences}")
+    }
+    for block in policies:
+        (documentation,) = block.body["documentation"]
+        for target in ("runbook.md#${each.key}", "monitoring.md#${each.value.incident}"):
+            assert f"](${{var.documents}}/{target})" in documentation["content"]
+    alerts = keys(local("monitoring", "alerts")) | keys(local("monitoring", "silences"))
+    assert alerts <= markdown.anchors(RUNBOOK)
+    incidents = set(re.findall(r'incident\s+= "(\w+)"', hcl.text_of(MODULES / "monitoring")))
+    assert incidents <= markdown.anchors(hcl.ROOT / "docs" / "monitoring.md")
+
+
 def test_rights_that_documents_name_are_those_of_terraform() -> None:
-    custom = "google_project_iam_custom_role"
-    for folder in hcl.MODULES:
-        assert folder.name == "foundation" or custom not in hcl.text_of(folder)
-    text = "".join(hcl.text_of(folder) for folder in hcl.MODULES)
-    project = local("foundation", "project_roles")
-    granted = {f"roles/{role}" for role in re.findall(r'"([a-zA-Z]+\.?\w+)"', project)}
-    granted |= set(re.findall(r'"(roles/[\w.]+)"', text)) | {"tableAppender"}
-    rows = markdown.rows(hcl.ROOT / "docs" / "security.md", "Who may do what and why")
-    shown = {role for row in rows for role in re.findall(r"`([^`]+)`", row[1])}
-    assert shown == granted
+    shown = set()
+    for row in markdown.rows(hcl.ROOT / "docs" / "security.md", "Who may do what and why"):
+        kind, _, names = row[2].partition(" ")
+        for role in re.findall(r"`([^`]+)`", row[1]):
+            grants = {
+                (row[0].strip("`"), role, f"{kind} {name}".strip()) for name in names.split(", ")
+            }
+            assert not grants & shown, f"{row[0]}: {role} stands there twice"
+            shown |= grants
+    assert shown == grants_of_terraform()
 
 
-def test_accounts_that_documents_name_are_those_of_terraform() -> None:
-    accounts = keys(local("foundation", "accounts"))
-    table = (hcl.ROOT / "docs" / "security.md", "Who may do what and why")
-    assert set(markdown.names(*table, 0)) == accounts | {"readers"}
-    for account, roles in re.findall(
-        r"(?ms)^    ([\w-]+)\s+= \[(.*?)\]", local("foundation", "project_roles")
-    ):
-        rows = [row for row in markdown.rows(*table) if f"`{account}`" in row[0]]
-        shown = {r for row in rows if row[2] == "project" for r in re.findall(r"`([^`]+)`", row[1])}
-        assert shown == {f"roles/{role}" for role in re.findall(r'"([\w.]+)"', roles)}, account
+def test_a_right_that_is_taken_away_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = grants_of_terraform()
+    foundation = MODULES / "foundation"
+    left = tuple(
+        block for block in hcl.blocks(foundation) if not block.name.endswith(".snapshot_keeper")
+    )
+    others = hcl.blocks
+    monkeypatch.setattr(hcl, "blocks", lambda each: left if each == foundation else others(each))
+    assert before - grants_of_terraform() == {("deployer", "snapshotKeeper", "project")}
+
+
+def test_custom_roles_are_small() -> None:
+    roles = {
+        block.body["role_id"]: block.body["permissions"]
+        for folder in hcl.MODULES
+        for block in hcl.blocks(folder)
+        if block.labels[:1] == ("google_project_iam_custom_role",)
+    }
+    assert set(roles) == {"tableAppender", "snapshotKeeper"}
+    for permission in (each for permissions in roles.values() for each in permissions):
+        assert not re.search(r"(delete|setIamPolicy|tables\.create|datasets\.create)$", permission)
+
+
+def test_how_long_data_is_kept_as_documents_say() -> None:
+    kept = {row[0]: row[2] for row in markdown.rows(hcl.ROOT / "docs" / "security.md", "Data")}
+    dev, prod = (
+        hcl.of_kind(folder, "module")["platform"].body["retention_days"]
+        for folder in hcl.ENVIRONMENTS
+    )
+    stream, warehouse = (hcl.text_of(MODULES / name) for name in ("stream", "warehouse"))
+    (versions,) = set(re.findall(r"days_since_noncurrent_time = (\d+)", stream))
+    (deleted,) = re.findall(r"retention_duration_seconds = (\d+)", stream)
+    (temporary,) = re.findall(r"age += (\d+)\n +matches_prefix = \[\"temp/\"\]", stream)
+    (travel,) = re.findall(r"max_time_travel_hours += (\d+)", warehouse)
+    assert f"{dev} day in dev, {prod} in prod" in kept["frames"]
+    days = f"a removed version {versions} days, soft deletion {int(deleted) // 86_400}"
+    assert kept["raw archive"].endswith(days)
+    assert kept["rows"] == f"for good; time travel {int(travel) // 24} days"
+    assert kept["temporary files; templates and staged files"] == f"{temporary} days; for good"
 
 
 def test_quantities_of_the_cost_model() -> None:
@@ -190,6 +252,14 @@ def test_quantities_of_the_cost_model() -> None:
         assert figure in readme
         hours = 1e9 / int(figure.replace(",", "")) / 3600
         assert f"{hours:.1f} core hours x R" in cost
+    decision = (hcl.ROOT / "docs" / "decisions" / "013-compaction.md").read_text("utf-8")
+    (compacted,) = re.findall(
+        r"^\| \*\*plain 64-bit ticks, zstd 1\*\* \| \*\*([\d.]+)\*\*", decision, re.MULTILINE
+    )
+    for text in ("{} GB | {} bytes a recorded BTC trade", "(R * 17 + {})", "17 bytes become {}"):
+        assert text.replace("{}", f"{float(compacted):g}") in cost
+    assert "589,000" in decision
+    assert f"| compaction | {1e9 / 589_000 / 3600:.1f} core hours x R | 589,000 rows" in cost
     sizes = {"INT64": 8, "TIMESTAMP": 8, "NUMERIC": 16, "BOOL": 1}
     texts = {
         "market": "spot",

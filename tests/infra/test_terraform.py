@@ -64,7 +64,8 @@ def test_formatting_can_be_wrong(tmp_path: Path) -> None:
 
 
 def test_good_values_are_accepted(tmp_path: Path) -> None:
-    done = plan(tmp_path, GOOD)
+    image = "europe-west1-docker.pkg.dev/my-project/images/collector:1.2.3"
+    done = plan(tmp_path, {**GOOD, "collector_image": image})
     assert done.returncode == 0, done.stderr
 
 
@@ -80,6 +81,7 @@ def test_good_values_are_accepted(tmp_path: Path) -> None:
         ("mail", []),
         ("web_ranges", {"all": "everywhere"}),
         ("collector_image", "collector"),
+        ("collector_image", "europe-west1-docker.pkg.dev/my-project/images/collector:latest"),
         ("job_template", "templates/stream.json"),
         ("is_job_terraforms", True),
         ("replay_template", "gs://bucket"),

@@ -65,11 +65,12 @@ def test_a_job_is_launched(run: Run, tmp_path: Path, capsys: pytest.CaptureFixtu
     told = calls(tmp_path)
     assert [" ".join(call.split()[:3]) for call in told] == [
         *("dataflow jobs list", "artifacts docker images", "dataflow flex-template build"),
-        *("dataflow flex-template run", "dataflow jobs describe"),
+        *("pubsub snapshots create", "dataflow flex-template run", "dataflow jobs describe"),
         "storage cp gs://my-project-archive-dataflow/templates/stream-trades/2.json",
+        "dataflow flex-template build",
     ]
     assert (
-        "--parameters=archive=gs://my-project-archive,archive_shards=4,dataset_location=" in told[3]
+        "--parameters=archive=gs://my-project-archive,archive_shards=4,dataset_location=" in told[4]
     )
 
 
@@ -80,13 +81,30 @@ def test_a_job_is_replaced(run: Run, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert sum("--update" in call for call in calls(tmp_path)) == 2
 
 
-def test_no_permission_says_where_the_roles_are(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("refusal", "says"),
+    [
+        (
+            "ERROR: PERMISSION_DENIED:  artifactregistry",
+            "ERROR: PERMISSION_DENIED: artifactregistry; give the deploying account the roles of"
+            " docs/security.md",
+        ),
+        (
+            "[me@example.com] does not have permission to access projects (or it may not exist)",
+            "may not exist); give the deploying account the roles",
+        ),
+        ("You do not currently have an active account", "log in with `gcloud auth login` and run"),
+        ("Quota exceeded", "Quota exceeded; mend that and run again"),
+    ],
+)
+def test_a_refusal_is_told_with_what_helps(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], refusal: str, says: str
 ) -> None:
-    (tmp_path / "forbidden").write_text("ERROR: PERMISSION_DENIED:  artifactregistry")
+    (tmp_path / "forbidden").write_text(refusal)
     assert run("--version", "2", "--apply") == 1
     said = capsys.readouterr().err
-    assert "ended with 1: ERROR: PERMISSION_DENIED: artifactregistry; give the deploying" in said
+    assert "ended with 1: " in said
+    assert says in said
     assert not any("flex-template" in call for call in calls(tmp_path))
 
 

@@ -1,5 +1,10 @@
 # What the module says, said on: `terraform output -json` is what deployments read.
 
+output "environment" {
+  description = "Name of the environment; a deployment to another one refuses these outputs."
+  value       = module.platform.environment
+}
+
 output "composer_bucket" {
   description = "Bucket that Composer made for the environment."
   value       = module.platform.composer_bucket
@@ -56,6 +61,6 @@ output "tables" {
 }
 
 output "alerts" {
-  description = "Names of the alerts (docs/deploy.md)."
+  description = "Names of the alerts (docs/runbook.md)."
   value       = module.platform.alerts
 }

@@ -73,8 +73,8 @@ variable "collector_image" {
   default     = null
   nullable    = true
   validation {
-    condition     = var.collector_image == null || can(regex("^\\S+(@sha256:[0-9a-f]{64}|:[\\w.-]+)$", var.collector_image))
-    error_message = "collector_image: expected an image with a digest or a tag."
+    condition     = var.collector_image == null || can(regex("^\\S+(@sha256:[0-9a-f]{64}|:[\\w.-]+)$", var.collector_image)) && !endswith(coalesce(var.collector_image, "none"), ":latest")
+    error_message = "collector_image: expected an image with a digest, or with a tag that names it for ever as 1.2.3."
   }
 }
 

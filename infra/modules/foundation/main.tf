@@ -12,7 +12,7 @@ locals {
     stream-job = "Dataflow workers: frames to archive and tables"
     market-ops = "Composer: DAGs, dbt, repairs"
     planner    = "GitHub: terraform plan, reads only"
-    deployer   = "GitHub: images and DAGs"
+    deployer   = "GitHub: images, the job, DAGs"
   }
 
   # Rights that exist for a whole project only; all others are given at the resource itself.
@@ -29,7 +29,7 @@ locals {
       "monitoring.viewer", "pubsub.viewer", "secretmanager.viewer",
       "serviceusage.serviceUsageViewer", "storage.bucketViewer",
     ]
-    deployer = ["composer.user"]
+    deployer = ["composer.user", "dataflow.developer"]
   }
   project_bindings = merge([
     for account, roles in local.project_roles : {
@@ -74,6 +74,28 @@ resource "google_project_iam_custom_role" "table_appender" {
     "bigquery.tables.updateData",
   ]
   depends_on = [google_project_service.all]
+}
+
+# Before a version takes over, what the job has read is kept, and after a failure read again. A
+# snapshot that is not yet made is nothing that a right could be given at.
+resource "google_project_iam_custom_role" "snapshot_keeper" {
+  project     = var.project
+  role_id     = "snapshotKeeper"
+  title       = "Keep snapshots"
+  description = "Make snapshots of subscriptions, list them, go back to one; delete none."
+  permissions = [
+    "pubsub.snapshots.create",
+    "pubsub.snapshots.get",
+    "pubsub.snapshots.list",
+    "pubsub.snapshots.seek",
+  ]
+  depends_on = [google_project_service.all]
+}
+
+resource "google_project_iam_member" "snapshot_keeper" {
+  project = var.project
+  role    = google_project_iam_custom_role.snapshot_keeper.name
+  member  = google_service_account.all["deployer"].member
 }
 
 # --- network: no machine has an address of its own on the internet
@@ -216,11 +238,12 @@ resource "google_secret_manager_secret_iam_member" "market_ops" {
 
 # --- who may act as whom
 
-# watch_stream starts the job, and a job runs as its own account.
+# Deployments and DAGs start jobs, and a job runs as its own account.
 resource "google_service_account_iam_member" "starts_job" {
+  for_each           = toset(["deployer", "market-ops"])
   service_account_id = google_service_account.all["stream-job"].name
   role               = "roles/iam.serviceAccountUser"
-  member             = google_service_account.all["market-ops"].member
+  member             = google_service_account.all[each.value].member
 }
 
 resource "google_iam_workload_identity_pool" "github" {

@@ -1,4 +1,4 @@
-# What is told to people, and what they see. docs/deploy.md has an entry for every alert.
+# What is told to people, and what they see. docs/runbook.md has an entry for every alert.
 
 locals {
   collector = "logName=\"projects/${var.project}/logs/cos_containers\""
@@ -172,7 +172,7 @@ resource "google_monitoring_alert_policy" "limits" {
     }
   }
   documentation {
-    content = "docs/deploy.md, Alerts, ${each.key}; docs/monitoring.md, ${each.value.incident}"
+    content = "What to do: [docs/runbook.md, ${each.key}](${var.documents}/runbook.md#${each.key}); the incident: [docs/monitoring.md, ${each.value.incident}](${var.documents}/monitoring.md#${each.value.incident})"
   }
   notification_channels = [for channel in google_monitoring_notification_channel.mail : channel.id]
   # A log-based metric must exist before a policy asks for it.
@@ -198,7 +198,7 @@ resource "google_monitoring_alert_policy" "silences" {
     }
   }
   documentation {
-    content = "docs/deploy.md, Alerts, ${each.key}; docs/monitoring.md, ${each.value.incident}"
+    content = "What to do: [docs/runbook.md, ${each.key}](${var.documents}/runbook.md#${each.key}); the incident: [docs/monitoring.md, ${each.value.incident}](${var.documents}/monitoring.md#${each.value.incident})"
   }
   notification_channels = [for channel in google_monitoring_notification_channel.mail : channel.id]
 }

@@ -8,6 +8,11 @@ variable "environment" {
   type        = string
 }
 
+variable "documents" {
+  description = "Where alerts find the documents: an address without a trailing slash."
+  type        = string
+}
+
 variable "topic" {
   description = "Id of the topic of frames."
   type        = string

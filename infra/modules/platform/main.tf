@@ -114,6 +114,7 @@ module "monitoring" {
   source            = "../monitoring"
   project           = var.project
   environment       = var.environment
+  documents         = var.repository == null ? "docs" : "https://github.com/${var.repository}/blob/main/docs"
   topic             = module.stream.topic
   subscription      = module.stream.subscription
   dead_subscription = module.stream.dead_subscription

@@ -1,5 +1,10 @@
 # `make deploy-dags` reads these (deploy/outputs.py).
 
+output "environment" {
+  description = "Name of the environment; a deployment to another one refuses these outputs."
+  value       = var.environment
+}
+
 output "composer_bucket" {
   description = "Bucket that Composer made for the environment."
   value       = module.composer.bucket
@@ -83,6 +88,6 @@ output "tables" {
 }
 
 output "alerts" {
-  description = "Names of the alerts (docs/deploy.md)."
+  description = "Names of the alerts (docs/runbook.md)."
   value       = module.monitoring.alerts
 }

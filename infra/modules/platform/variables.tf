@@ -84,7 +84,7 @@ variable "is_job_terraforms" {
 }
 
 variable "replay_template" {
-  description = "Address of the flex template of beam_jobs.replay_archive; null: DAG replay_archive says that it is missing."
+  description = "Address of the flex template of beam_jobs.replay_archive; null until it is there: DAG replay_archive says so."
   type        = string
   nullable    = true
 }

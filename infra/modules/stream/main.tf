@@ -97,6 +97,14 @@ resource "google_pubsub_subscription_iam_member" "watch" {
   member       = var.members["market-ops"]
 }
 
+# A deployment keeps a snapshot and goes back to it, which needs the right to read.
+resource "google_pubsub_subscription_iam_member" "deployer" {
+  project      = var.project
+  subscription = google_pubsub_subscription.job.id
+  role         = "roles/pubsub.subscriber"
+  member       = var.members["deployer"]
+}
+
 # --- buckets
 
 resource "google_storage_bucket" "archive" {

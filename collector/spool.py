@@ -25,6 +25,7 @@ from collector.ledger import Ledger, Position
 from collector.sealing import SealedFrame
 from market_data.frames import FrameHeader
 
+_LOCK_SECONDS: Final = 2.0  # a restart may overlap with the end of the one before
 _SCHEMA: Final = """
 create table if not exists frames (
     position integer primary key autoincrement,
@@ -89,15 +90,18 @@ class Spool:
         folder: where `spool.db` lies; made when missing.
 
     Raises:
-        SpoolError: the folder can't be made or the file is no spool.
+        SpoolError: the folder can't be made, is another collector's, or the file is no spool.
     """
 
     def __init__(self, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(
-                folder / "spool.db", isolation_level=None, check_same_thread=False
+                folder / "spool.db", _LOCK_SECONDS, isolation_level=None, check_same_thread=False
             )
+            # Two collectors would publish and account for each other's frames. The lock is held
+            # until we close or die.
+            self._database.execute("pragma locking_mode=exclusive")
             self._database.execute("pragma page_size=16384")  # a frame is 100 kB
             self._database.execute("pragma journal_mode=wal")
             self._database.execute("pragma synchronous=full")
@@ -108,9 +112,14 @@ class Spool:
                 "select count(*), coalesce(sum(length(data)), 0) from frames"
             ).fetchone()
         except (OSError, sqlite3.Error) as error:
+            is_locked = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+            remedy = (
+                "another collector uses it: give each a folder of its own"
+                if is_locked
+                else "name a folder that this user may write"
+            )
             raise SpoolError(
-                f"COLLECTOR_SPOOL_DIR: can't open a spool in {folder}: {error};"
-                " name a folder that this user may write"
+                f"COLLECTOR_SPOOL_DIR: can't open a spool in {folder}: {error}; {remedy}"
             ) from error
         self.frames: int = row[0]
         self.bytes: int = row[1]

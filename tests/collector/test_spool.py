@@ -1,10 +1,10 @@
 import dataclasses
-import sqlite3
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from collector import spool as spool_module
 from collector.continuity import Continuity
 from collector.sealing import SealedFrame, Sealer
 from collector.spool import Spool, SpoolError
@@ -64,9 +64,7 @@ def test_the_journal_is_folded_and_the_ledger_stays_the_same(
     journalled = []
     for number in range(1, 20):
         spool.commit(frames(number), [])
-        with sqlite3.connect(tmp_path / "spool.db") as reader:
-            journalled += reader.execute("select count(*) from journal").fetchone()
-        reader.close()
+        journalled += spool._database.execute("select count(*) from journal").fetchone()
     assert (max(journalled), journalled.count(1)) == (8, 3), "folded twice"
     expected = spool.ledger.positions()
     assert [(each.count, each.sum_ids) for each in expected] == [(19, 190)]
@@ -102,6 +100,16 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         Spool(tmp_path)
 
 
+def test_a_spool_has_one_collector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "_LOCK_SECONDS", 0.01)
+    first = Spool(tmp_path)
+    with pytest.raises(SpoolError, match="another collector uses it: give each a folder"):
+        Spool(tmp_path)
+    first.commit(frames(1), [])
+    first.close()
+    assert Spool(tmp_path).frames == 1
+
+
 class TestHoles:
     """Open holes are durable with the frames that changed them."""
 
@@ -113,8 +121,11 @@ class TestHoles:
         it, sealed = self.followed(1, 3, 6, 2)
         spool = Spool(tmp_path)
         spool.commit(sealed[:2], [])
-        assert [hole.missing for hole in Spool(tmp_path).holes()] == [[(2, 2)]]
+        spool.close()
+        spool = Spool(tmp_path)
+        assert [hole.missing for hole in spool.holes()] == [[(2, 2)]]
         spool.commit(sealed[2:], [])
+        spool.close()
         assert Spool(tmp_path).holes() == list(it.holes())
         assert [hole.missing for hole in it.holes()] == [[(4, 5)]]
 

@@ -28,6 +28,8 @@ PORTS = (
 HEALTHY_SECONDS = 600.0  # on two cores, of which every process wants some seconds first
 CERTIFICATE_SECONDS = 900.0
 MARKET_SECONDS = 60
+# What two cores carry beside Airflow and two collectors, each of which sends everything.
+MARKET = {"SANDBOX_RATE": "300", "SANDBOX_MARKET_SIZE": "20"}
 SCALE = ("--scale", "collector=2")
 
 
@@ -56,7 +58,7 @@ class Platform:
         ports = dict(zip(PORTS, map(str, free_ports("127.0.0.1", len(PORTS))), strict=True))
         self.engine = engine
         self.project = "compose-test"
-        self.environment: Mapping[str, str] = {**values_of("simulated"), **ports}
+        self.environment: Mapping[str, str] = {**values_of("simulated"), **ports, **MARKET}
         self._file = folder / "env"
         lines = (f"{name}={value}\n" for name, value in self.environment.items())
         self._file.write_text("".join(lines), "utf-8")

@@ -60,7 +60,7 @@ def test_final_stage_is_labelled_unprivileged_and_has_no_tools(name: str) -> Non
     assert ("USER", "10001:10001") in stage
     assert {"LABEL", "ENTRYPOINT", "STOPSIGNAL"} <= {*words}
     label = next(rest for word, rest in stage if word == "LABEL")
-    for part in ("title", "description", "version", "revision"):
+    for part in ("title", "description", "version", "revision", "base.name"):
         assert f"org.opencontainers.image.{part}=" in label
     for word, rest in stage:
         assert not (word == "RUN" and re.search(r"apt|pip|curl|uv ", rest)), rest

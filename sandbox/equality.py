@@ -9,6 +9,7 @@ with the ids and the frames that it comes from.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from market_data.batches import decode_batch
 from market_data.decode import Origin
 from market_data.frames import Frame, FrameHeader, decode_frame, split_frames
 from sandbox.probes import get
+from sandbox.progress import FrameKey, Reader
 from sandbox.settings import Platform
 from sandbox.warehouse import Warehouse
 
@@ -35,6 +37,7 @@ CHANNEL: Final = "trade"
 # Of services.collector_environment: the one whose ledger is asked.
 COLLECTOR: Final = "sandbox"
 _MAX_NAMED: Final = 5
+_GATHERING_SECONDS: Final = 90.0  # a minute is the job's default for an object
 _DOWNLOAD_SECONDS: Final = 60.0
 _EVER: Final = datetime(2017, 7, 1, tzinfo=UTC)  # Binance opened then
 
@@ -244,7 +247,8 @@ def compare_stages(
         ]
         problems += _causes(stages, asker, archived)
     if not is_open:
-        problems += sequence_problems(archived.frames)
+        missing = wait_archived(platform, missing_frames(archived.frames))
+        problems += sequence_problems(missing)
         if since is None:
             ledger = json.loads(get(f"{platform.collector_url}/ledger")[1])
             problems += socket_problems(archived, ledger)
@@ -300,13 +304,37 @@ def socket_problems(archived: Archived, ledger: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def sequence_problems(frames: Mapping[tuple[str, int], set[int]]) -> list[str]:
-    """Name the sequences that are missing in the archive before the last one of each life."""
+def missing_frames(frames: Mapping[tuple[str, int], set[int]]) -> set[FrameKey]:
+    """Return the frames that are missing in the archive before the last one of each life."""
+    return {
+        (collector, epoch, sequence)
+        for (collector, epoch), found in frames.items()
+        for sequence in set(range(1, max(found) + 1)) - found
+    }
+
+
+def wait_archived(platform: Platform, frames: set[FrameKey]) -> set[FrameKey]:
+    """Wait while frames may still be gathered, and return those that do not get archived.
+
+    Channels have objects of their own, and a collector's control messages never end: a later
+    frame of one channel may lie in the archive before an earlier one of another.
+    """
+    reader = Reader(platform)
+    limit = time.monotonic() + _GATHERING_SECONDS
+    while frames and time.monotonic() < limit:
+        time.sleep(1)
+        frames = reader.not_archived(frames)
+    return frames
+
+
+def sequence_problems(missing: set[FrameKey]) -> list[str]:
+    """Return a sentence for each life of a collector of which frames are missing."""
+    lives: dict[tuple[str, int], set[int]] = {}
+    for collector, epoch, sequence in missing:
+        lives.setdefault((collector, epoch), set()).add(sequence)
     return [
-        f"{collector}, epoch {epoch}: the archive misses the frames"
-        f" {_ranges(set(range(1, max(found) + 1)) - found)}"
-        for (collector, epoch), found in sorted(frames.items())
-        if len(found) != max(found)
+        f"{collector}, epoch {epoch}: the archive misses the frames {_ranges(sequences)}"
+        for (collector, epoch), sequences in sorted(lives.items())
     ]
 
 

@@ -204,7 +204,8 @@ class Reader:
         }
 
     def not_archived(self, frames: set[FrameKey]) -> set[FrameKey]:
-        """Return those of the frames that were in no manifest when the archive was last read."""
+        """Read the archive's new manifests; return those of the frames that are in none."""
+        self._archive()
         return frames - self._archived
 
     def _query(self, sql: str) -> list[Row]:

@@ -12,11 +12,13 @@ from sandbox.equality import (
     Stage,
     Sums,
     inequalities,
+    missing_frames,
     read_archive,
     sequence_problems,
     socket_problems,
     table,
 )
+from sandbox.progress import FrameKey
 
 MINUTE = datetime(2026, 2, 2, 2, 40, tzinfo=UTC)
 MINUTE_MS = 1_770_000_000_000
@@ -125,6 +127,30 @@ def test_the_socket_is_held_against_the_archive() -> None:
     assert socket_problems(archive(), ledger) == [
         "BTCUSDT: the collector received 7 trades, its frames in the archive have 6"
     ]
-    assert sequence_problems(archive().frames) == [
+    assert sequence_problems(missing_frames(archive().frames)) == [
         "sandbox, epoch 7: the archive misses the frames 3"
     ]
+
+
+def test_frames_that_are_still_gathered_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Archive:
+        """Has the frame 3 at the second look."""
+
+        looks = 0
+
+        def __init__(self, _: object) -> None: ...
+
+        def not_archived(self, frames: set[FrameKey]) -> set[FrameKey]:
+            Archive.looks += 1
+            return frames - {("sandbox", 7, 3)} if Archive.looks > 1 else frames
+
+    seconds = iter(range(1000))
+    monkeypatch.setattr(equality, "Reader", Archive)
+    monkeypatch.setattr(equality.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(equality.time, "sleep", lambda _: None)
+    missing = missing_frames(archive().frames)
+    assert missing == {("sandbox", 7, 3)}
+    assert equality.wait_archived(None, missing) == set()  # type: ignore[arg-type]
+    assert Archive.looks == 2
+    gone = {("sandbox", 7, 4)}
+    assert equality.wait_archived(None, gone) == gone  # type: ignore[arg-type]

@@ -52,7 +52,7 @@ class StreamOptions(PipelineOptions):
             "--resume_seconds",
             type=int,
             default=300,
-            help="DirectRunner only: how far before the last loaded frame to read again at start",
+            help="DirectRunner only: how far before what is durable to read again at start",
         )
         parser.add_argument(
             "--health_port", type=int, help="serve /healthz on this port while the job runs"

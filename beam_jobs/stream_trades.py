@@ -3,8 +3,9 @@
 What acknowledges when. Dataflow acknowledges a message when its bundle is committed, that is
 after its rows are in BigQuery and it lies in the archive's grouping state. DirectRunner
 acknowledges when it reads; so the subscription keeps acknowledged messages, and at start the job
-seeks back before the last frame that is in the ledger (`beam_jobs.resume`). Either way a frame may
-come twice and never not at all; ids and frame ids make the repetition harmless.
+seeks back before the first frame that is not both in the ledger and in the archive
+(`beam_jobs.resume`). Either way a frame may come twice and never not at all; ids and frame ids make
+the repetition harmless.
 """
 
 from __future__ import annotations
@@ -87,11 +88,11 @@ def main(arguments: Sequence[str]) -> int:
     project = options.view_as(GoogleCloudOptions).project
     create_tables(project, stream.dataset_location)
     if name_direct_runner(options):
-        seek_back(project, stream.subscription, stream.resume_seconds)
+        seek_back(project, stream.subscription, archive_bucket(stream), stream.resume_seconds)
     pipeline = beam.Pipeline(options=options)
     build(pipeline, options)
     result = pipeline.run()
-    with serve_health(stream.health_port, lambda: str(result.state)):
+    with serve_health(stream.health_host, stream.health_port, lambda: str(result.state)):
         result.wait_until_finish()
     return 0
 

@@ -18,9 +18,11 @@ from benchmarks import (
     backfill,
     compact,
     holes,
+    hot_hot,
     job,
     latency,
     marts,
+    outage,
     publish,
     receive,
     rotation,
@@ -36,6 +38,8 @@ NAMES = (
         "receive",
         "rotation",
         "holes",
+        "outage",
+        "hot_hot",
         "publish",
         "job",
         "latency",
@@ -58,13 +62,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the messages")
     parser.add_argument("--only", type=_names, help=f"some of {', '.join(NAMES)}")
-    parser.add_argument("--seconds", type=int, default=60, help="of latency and soak")
+    parser.add_argument("--seconds", type=int, default=60, help="of latency, hot_hot, soak")
+    parser.add_argument("--away", type=int, default=600, help="seconds without Pub/Sub, of outage")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     arguments = parser.parse_args()
     share = 10 if arguments.quick else 1
     stages: dict[str, Callable[[], Rows]] = {
         "receive": lambda: receive.measure(3_000_000 // share),
         "holes": lambda: holes.measure(60 // share),
+        "outage": lambda: outage.measure(arguments.away // share),
+        "hot_hot": lambda: hot_hot.measure(arguments.seconds),
         "rotation": lambda: rotation.measure(200 // share),
         "publish": lambda: _publish(2_000_000 // share),
         "job": lambda: job.measure(2_000_000 // share),

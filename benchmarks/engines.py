@@ -7,7 +7,6 @@ seconds are user and system together; beside other work read them, not the wall 
 from __future__ import annotations
 
 import json
-import re
 import resource
 import sys
 import tempfile
@@ -15,6 +14,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+
+from benchmarks.tools import peak_mib
 
 HOUR = datetime(2026, 11, 22, 17, tzinfo=UTC)
 
@@ -147,10 +148,7 @@ def main(arguments: list[str]) -> None:
         "user_seconds": user,
         "wall_seconds": wall,
     }
-    # Not ru_maxrss, which begins with the size of the process that started this one.
-    status = Path("/proc/self/status").read_text("ascii")
-    peak = int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
-    print(json.dumps({"rows": rows, **seconds, "peak_mb": peak}))
+    print(json.dumps({"rows": rows, **seconds, "peak_mb": peak_mib()}))
 
 
 if __name__ == "__main__":

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import sys
 import time
+from collections import Counter
 from typing import Any, Final
 
 import aiohttp
 import uvloop
 
-from benchmarks.tools import exchange, run_json
+from benchmarks.tools import exchange, peak_mib, run_json
 from benchmarks.whole_collector import metrics_of, whole_collector
+from collector.history import ENDPOINTS, PAGE
 from market_data.channels import HOLE
 from market_data.frames import Frame, split_lines
 
 RATE: Final = 500
-SYMBOLS: Final = 50
+# A page has 1,000 ids of one symbol, whose weight is the same with one id in it: two busy symbols
+# fill their pages, fifty don't.
+SYMBOLS: Final = (2, 50)
 _BEFORE_SECONDS: Final = 10.0
 _LIMIT_SECONDS: Final = 120.0
 
@@ -57,21 +60,25 @@ def _judge(
         if frame.header.source == "stream" and frame.header.opened_at > started
         for symbol in frame.header.symbols
     }
-    missing = sum(hole["missing"] for hole in holes)
-    pages = sum(-(-hole["missing"] // 1000) for hole in holes)
+    missing: Counter[str] = Counter()
+    for hole in holes:
+        missing[hole["symbol"]] += hole["missing"]
     again = min(first.values())
     weight = metrics["collector_rest_weight_total"] - 20  # exchangeInfo at the start
     return {
+        "symbols": len(missing),
         "holes": len(holes),
-        "missing": missing,
+        "missing": missing.total(),
         "healed": metrics['collector_hole_ids_total{outcome="healed"}'],
         "detected_s_max": max(h["found_at"] - first[h["symbol"]] for h in holes) / 1e6,
         "closed_s_max": max(h["closed_at"] - h["found_at"] for h in holes) / 1e6,
         "all_closed_s": (max(h["closed_at"] for h in holes) - again) / 1e6,
         "weight": weight,
-        "weight_a_page": weight / pages,
-        "weight_a_1000_ids": weight / missing * 1000,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "weight_a_1000_ids": weight / missing.total() * 1000,
+        "pages": weight / ENDPOINTS["trade"].weight,
+        "fewest_pages": sum(-(-ids // PAGE) for ids in missing.values()),
+        "is_refused": metrics["collector_rest_paused_until"] > 0,
+        "peak_mb": peak_mib(),
     }
 
 
@@ -90,10 +97,13 @@ async def _healed(client: aiohttp.ClientSession, own: str) -> None:
 
 
 def measure(seconds: int) -> list[dict[str, object]]:
-    """Measure a cut of so many seconds at 500 trades/s over 50 symbols."""
-    arguments = ["--rate", str(RATE), "--symbols", str(SYMBOLS), "--history", "60"]
-    with exchange(*arguments, core=1) as url:
-        return [run_json(["-m", "benchmarks.holes", url, str(seconds)], core=0)]
+    """Measure a cut of so many seconds at 500 trades/s, a row for each number of symbols."""
+    rows: list[dict[str, object]] = []
+    for symbols in SYMBOLS:
+        arguments = ["--rate", str(RATE), "--symbols", str(symbols), "--history", "60"]
+        with exchange(*arguments, core=1) as url:
+            rows.append(run_json(["-m", "benchmarks.holes", url, str(seconds)], core=0))
+    return rows
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import asyncio
 import gc
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.tools import firehose, run_json
+from benchmarks.tools import firehose, peak_mib, run_json
 from collector.buffer import MessageBuffer
 from collector.continuity import Continuity
 from collector.intake import Intake
@@ -104,7 +103,7 @@ async def _receive(url: str, transport: str, messages: int, totals: str) -> dict
         "seconds": seconds,
         "per_second": received / seconds,
         "cpu_us_per_message": cpu / received * 1e6,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_mib(),
     }
 
 
@@ -141,7 +140,7 @@ async def _receive_bare(url: str, transport: str, messages: int) -> dict[str, fl
         "seconds": seconds,
         "per_second": count / seconds,
         "cpu_us_per_message": cpu / count * 1e6,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_mib(),
     }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import statistics
 import sys
 import time
@@ -18,7 +17,7 @@ from typing import Any, Final
 import aiohttp
 import uvloop
 
-from benchmarks.tools import exchange, run_json
+from benchmarks.tools import exchange, peak_mib, run_json
 from benchmarks.whole_collector import metrics_of, whole_collector
 from market_data.channels import HOLE
 from market_data.frames import Frame, split_lines
@@ -88,7 +87,7 @@ async def _rotate(url: str, rotations: int) -> dict[str, object]:
         "repeats_left": auditor.lines["trade"] - trades,
         "seconds_p50": statistics.median(seconds),
         "seconds_max": max(seconds),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_mib(),
     }
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,15 @@ from typing import Any
 def pinned(arguments: Sequence[str], core: int) -> list[str]:
     """Return the command of a Python process that runs on one core."""
     return ["taskset", "-c", str(core % (os.cpu_count() or 1)), sys.executable, *arguments]
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process has had, in MiB.
+
+    Not ru_maxrss, which begins with the size of the process that started this one.
+    """
+    status = Path("/proc/self/status").read_text("ascii")
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
 
 
 def run_json(

@@ -207,22 +207,40 @@ class Healer:
         """
         symbol, why = case.hole.symbol, f"{endpoint.path} has nothing behind them yet"
         before: list[Item] = []
-        cursor = pages = 0
+        cursor, pages = self._first_page(case), 0
         while ahead := [max(start, cursor) for start, end in case.open if end >= cursor]:
             if pages == PAGES_A_LOOK:
                 return None
-            pages += 1
-            if ahead[0] != cursor:
+            if pages and ahead[0] != cursor:
                 cursor, before = ahead[0], []
+            pages += 1
             page = await self._page(endpoint, page_from(symbol, cursor))
             self._deliver(case.hole, page)
-            if page and page[0].item_id > cursor and not before:
-                before = await self._page(endpoint, page_from(symbol, max(cursor - 1, 0), 1))
+            if page and page[0].item_id > ahead[0] and not before:
+                before = await self._page(endpoint, page_from(symbol, max(ahead[0] - 1, 0), 1))
             why = await self._settle(case, [*before, *page]) or why
             if len(page) < PAGE:
                 break
             before, cursor = page[-1:], page[-1].item_id + 1
         return why
+
+    def _first_page(self, case: _Case) -> int:
+        """Return the id that the first page begins with.
+
+        The page costs the same whatever is on it: where it can hold this hole and holes of the
+        symbol before it, it begins with the first of them.
+        """
+        hole, first, last = case.hole, case.open[0][0], case.open[-1][1]
+        return min(
+            (
+                start
+                for other in self._continuity.holes()
+                if (other.channel, other.symbol) == (hole.channel, hole.symbol)
+                for start, _ in other.missing
+                if last - PAGE < start < first
+            ),
+            default=first,
+        )
 
     async def _settle(self, case: _Case, rows: Sequence[Item]) -> str:
         """Settle what rows that follow each other leave out; return what is in doubt."""

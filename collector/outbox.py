@@ -30,8 +30,9 @@ log = logging.getLogger(__name__)
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 # It has room again below this part of the limits, so that it is not full and not full in turns.
 _ROOM: Final = 0.75
-# Frames handed to the publisher and not acknowledged; the rest wait on disk.
-MAX_IN_FLIGHT: Final = 512
+# Frames handed to the publisher and not acknowledged; the rest wait on disk. Google's client has a
+# thread for every few of them, which waits as long as Pub/Sub is away.
+MAX_IN_FLIGHT: Final = 64
 _READ_AT_ONCE: Final = 64
 # Commits are this far apart at least: under load one makes several frames durable, and a frame
 # that comes alone does not wait.

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
@@ -37,6 +37,12 @@ _REPEATED_BYTE: Final = 1  # the block type whose content is one byte, its size 
 # faster and gives fewer bytes a trade than the level's own, and than higher levels.
 _LEVEL: Final = 1
 _HASH_LOG: Final = 10
+
+
+# What tables and the archive's paths can hold; a header beyond is none.
+_Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Microseconds = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]  # in 9999
 
 
 class HeaderTotals(msgspec.Struct, frozen=True):
@@ -78,15 +84,15 @@ class FrameHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """
 
     frame_id: str
-    market: str
-    channel: str
-    collector: str
-    epoch: int
-    sequence: int
+    market: _Name
+    channel: _Name
+    collector: _Name
+    epoch: _Microseconds
+    sequence: _Count
     source: str
-    lines: int
-    opened_at: int
-    closed_at: int
+    lines: _Count
+    opened_at: _Microseconds
+    closed_at: _Microseconds
     symbols: dict[str, HeaderTotals] = {}
     format: int = 1
 

@@ -231,6 +231,26 @@ class TestOpenFrames:
         )
         assert rejection.archived_in == f"gs://bucket/{unreadable_path(data)}"
 
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"closed_at": 10**18},
+            {"epoch": -1},
+            {"sequence": 2**63},
+            {"lines": -1},
+            {"channel": "a/../b"},
+            {"market": "spot\n"},
+            {"collector": "x" * 65},
+        ],
+        ids=str,
+    )
+    def test_a_header_that_no_table_or_path_can_hold(self, changes: dict[str, Any]) -> None:
+        """It would end the job, at every start again."""
+        data = encode_frame(frame(trade(1), **changes))
+        outputs = self.outputs(PubsubMessage(data, {}, "1", PUBLISH_TIME))
+        assert [each.reason for each in outputs[REJECTIONS]] == ["header_invalid"]
+        assert outputs[UNREADABLE] == [data]
+
     @pytest.mark.integration
     def test_in_a_pipeline(self) -> None:
         good = encode_frame(frame(trade(1)))

@@ -397,6 +397,32 @@ async def test_one_page_heals_all_holes_of_a_symbol_that_it_covers() -> None:
     assert len(it.exchange.asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("received", "asked_from"),
+    [((1, 21, 499, 501), ["2"]), ((1, 900, 1_500, 1_502), ["901", "2"])],
+    ids=["all on one page", "all but one"],
+)
+async def test_a_page_begins_with_the_first_hole_that_it_can_hold(
+    received: tuple[int, ...], asked_from: list[str]
+) -> None:
+    """The smallest hole is the last one, and looked at first."""
+    async with healing() as it:
+        it.receive(*received)
+        assert {outcome for _, _, outcome in await it.settled()} == {"healed"}
+    assert [asked["fromId"] for _, asked in it.exchange.asked] == asked_from
+
+
+async def test_a_hole_before_that_was_never_traded_costs_this_one_nothing() -> None:
+    async with healing() as it:
+        del it.exchange.trades[1:3]  # 2 and 3
+        it.exchange.aggregates = [aggregate_row(50, 1, 1), aggregate_row(51, 4, 4)]
+        it.receive(1, 4, 6)
+        assert sorted(await it.settled()) == [(2, 3, "absent_at_source"), (5, 5, "healed")]
+    paths = [(path[8:], asked.get("fromId")) for path, asked in it.exchange.asked]
+    assert paths[0] == ("historicalTrades", "2")
+    assert len(paths) == 4  # then 2 again, the trade before it, and the aggregates
+
+
 async def test_a_hole_that_is_filled_while_rest_is_asked() -> None:
     async with healing() as it:
         it.exchange.seconds = 5.0

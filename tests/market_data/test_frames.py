@@ -21,7 +21,9 @@ from market_data.frames import (
 from market_data.rejections import Reason, Rejected
 
 ids = st.integers(0, 2**63 - 1)
+times = st.integers(0, 253_402_300_799_999_999)
 texts = st.text(min_size=1, max_size=12)
+names = st.text("AZaz09_.-", min_size=1, max_size=64)
 totals = st.builds(
     HeaderTotals,
     ids,
@@ -34,15 +36,15 @@ totals = st.builds(
 headers = st.builds(
     FrameHeader,
     frame_id=texts,
-    market=texts,
-    channel=texts,
-    collector=texts,
-    epoch=ids,
+    market=names,
+    channel=names,
+    collector=names,
+    epoch=times,
     sequence=ids,
     source=texts,
     lines=st.integers(0, 10**6),
-    opened_at=ids,
-    closed_at=ids,
+    opened_at=times,
+    closed_at=times,
     symbols=st.dictionaries(texts, totals, max_size=4),
 )
 lines = st.lists(st.binary(max_size=40).map(lambda data: data.replace(b"\n", b"")), max_size=8)

@@ -4,17 +4,16 @@ The limits: an incremental run takes at most a tenth of the full one (`of_full`)
 times as long as the same news after a tenth of the history, which is one day (`of_a_tenth`).
 
 Each history has a BigQuery of its own. Some of the news is late: trades of the day before. After
-each run the candles must hold every trade and equal the official ones. `dbt parse` goes before, as
-a sandbox that runs has its manifest; seconds of models include waiting for each other, because the
+each run the candles must hold every trade and equal the official ones. dbt has started and read the
+project before (`sandbox.dbt_host`); seconds of models include waiting for each other, because the
 emulator runs one query at a time.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import resource
+import re
 import subprocess
 import tempfile
 import time
@@ -50,6 +49,7 @@ _LATE_SHARE = 0.01
 _START_SECONDS = 60
 _SAMPLE_SECONDS = 0.1
 _SLOWEST = 5
+_MODEL_DONE = re.compile(r" model \w+\.(\w+) \.+ \[.* in ([\d.]+)s\]")
 _RUN = f"bench-{os.getpid()}"
 
 _RECONCILED = """
@@ -182,6 +182,10 @@ class BigQuery:
         self._settings = settings
         self._process = psutil.Process(pid)
         self._peak = 0
+        platform = platform_of(
+            settings, started_at=datetime.now(UTC), ready_seconds=0.0, peak_memory=dict
+        )
+        self._marts = Marts(settings, platform, _RUN)
 
     def dbt(self, command: str) -> Run:
         """Run dbt.
@@ -189,11 +193,8 @@ class BigQuery:
         Raises:
             RuntimeError: it failed; the text has what it printed.
         """
-        platform = platform_of(
-            self._settings, started_at=datetime.now(UTC), ready_seconds=0.0, peak_memory=dict
-        )
-        marts = Marts(self._settings, platform, _RUN)
-        self._peak, cpu = 0, self._cpu_seconds()
+        marts = self._marts
+        self._peak, marts.peak_resident_bytes, cpu = 0, 0, self._cpu_seconds()
         marts.start(command)
         if not marts.wait(self._sample):
             raise RuntimeError(f"dbt {command} failed:\n{marts.log.read_text('utf-8')[-4000:]}")
@@ -202,8 +203,12 @@ class BigQuery:
             cpu_seconds=self._cpu_seconds() - cpu,
             dbt_mb=marts.peak_resident_bytes / 2**20,
             bigquery_mb=self._peak / 2**20,
-            models=_seconds_by_model(platform.home / "dbt" / "target" / "run_results.json"),
+            models=_seconds_by_model(marts.log.read_text("utf-8")),
         )
+
+    def close(self) -> None:
+        """End dbt."""
+        self._marts.close()
 
     def check(self, trades: int, late: int) -> None:
         """Compare the marts with so many loaded trades, of which so many more are still to come.
@@ -227,16 +232,13 @@ class BigQuery:
         time.sleep(_SAMPLE_SECONDS)
 
     def _cpu_seconds(self) -> float:
-        """Return what BigQuery and every child that has ended took so far."""
-        service, ended = self._process.cpu_times(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        return float(service.user + service.system + ended.ru_utime + ended.ru_stime)
+        """Return what BigQuery and dbt took so far."""
+        service = self._process.cpu_times()
+        return float(service.user + service.system + self._marts.cpu_seconds)
 
 
-def _seconds_by_model(results: Path) -> dict[str, float]:
-    if not results.exists():
-        return {}
-    found = json.loads(results.read_text("utf-8"))["results"]
-    return {result["unique_id"].split(".")[2]: result["execution_time"] for result in found}
+def _seconds_by_model(log: str) -> dict[str, float]:
+    return {name: float(seconds) for name, seconds in _MODEL_DONE.findall(log)}
 
 
 @contextlib.contextmanager
@@ -255,7 +257,7 @@ def bigquery(*others: str) -> Iterator[BigQuery]:
             for name in (*others, "bigquery"):
                 process = stack.enter_context(_running(services[name], settings))
             provision_bigquery(settings.bigquery_url)
-            yield BigQuery(settings, process.pid)
+            yield stack.enter_context(contextlib.closing(BigQuery(settings, process.pid)))
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
+from market_ops.archive.replay_job import ReplayJob
 from market_ops.assets import RAW
 from market_ops.defaults import DEFAULT_ARGS, START
 
@@ -79,21 +80,6 @@ CHANNELS = ["trade", "aggTrade", "kline", "bookTicker", "exchangeInfo", "hole"]
 def replay_archive() -> None:
     """Wire the tasks."""
 
-    @task(execution_timeout=timedelta(hours=6))
-    def replay() -> str:
-        from market_ops.archive.replay import WrongOptions, job_options, proof_name, run_job
-        from market_ops.clients import archive_bucket
-        from market_ops.settings import read_settings
-
-        settings, context = read_settings(), get_current_context()
-        name = proof_name(context["run_id"], context["task_instance"].try_number)
-        options = job_options(settings, context["params"], name)
-        try:
-            run_job(settings, options, archive_bucket(settings))
-        except WrongOptions as error:
-            raise AirflowFailException(str(error)) from error
-        return name
-
     @task(outlets=[RAW])
     def prove(name: str) -> dict[str, Any]:
         from market_ops.archive.replay import NotProven, judge, read_proof
@@ -109,7 +95,7 @@ def replay_archive() -> None:
         get_current_context()["outlet_events"][RAW].extra = figures
         return figures
 
-    prove(replay())
+    prove(ReplayJob(task_id="replay", execution_timeout=timedelta(hours=6)).output)
 
 
 replay_archive()

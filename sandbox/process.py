@@ -31,6 +31,7 @@ def spawn(
     environment: Mapping[str, str],
     directory: Path,
     output: IO[bytes] | int,
+    commands: IO[bytes] | int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start a command that dies with us; call it from the main thread only.
 
@@ -43,13 +44,14 @@ def spawn(
         environment: complete environment of the child.
         directory: working directory.
         output: file that takes stdout and stderr.
+        commands: file that stdin reads; empty if not given.
     """
     guarded = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), *command]
     return subprocess.Popen(  # noqa: S603 - our own command lines
         guarded,
         env={**environment, RUN_MARK: run_id},
         cwd=directory,
-        stdin=subprocess.DEVNULL,
+        stdin=commands,
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,

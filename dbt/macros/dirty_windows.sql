@@ -165,29 +165,25 @@
     {%- set first, last = config.get('meta').times -%}
     {%- set last = config.get('meta').get('written_until', last) -%}
     {%- set columns = model.columns.keys() | join(', ') -%}
-    {%- set written = run_query("
+    {%- set first_at, last_at, last_built_at = run_query("
         select
-            market,
             min(" ~ first ~ "),
             max(" ~ last ~ "),
-            count(*),
             (
                 select coalesce(max(built_at), timestamp '1970-01-01')
                 from " ~ model_builds() ~ "
                 where model = '" ~ model.name ~ "'
             )
-        from " ~ tmp_relation ~ "
-        group by market, date(" ~ first ~ ")
-    ").rows -%}
-    {%- if written -%}
-        {%- do stop_if_overtaken(model.name, written[0][4], sql) -%}
+        from " ~ tmp_relation
+    ).rows[0] -%}
+    {%- if first_at is not none -%}
+        {%- do stop_if_overtaken(model.name, last_built_at, sql) -%}
         merge into {{ target_relation }} as target
         using (
             select * from {{ tmp_relation }} cross join unnest([true, false]) as is_new
         ) as new
         on
-            target.{{ first }} between {{ constant_time(written | map(attribute=1) | min) }}
-            and {{ constant_time(written | map(attribute=2) | max) }}
+            target.{{ first }} between {{ constant_time(first_at) }} and {{ constant_time(last_at) }}
             {%- for key in config.get('meta').get('keys', ['market', 'symbol']) %}
             and target.{{ key }} = if(new.is_new, null, new.{{ key }})
             {%- endfor %}
@@ -195,13 +191,12 @@
         when matched then delete
         when not matched and new.is_new and not {{ config.get("meta").get("gone", "false") }}
         then insert ({{ columns }}) values ({{ columns }});
-        insert into {{ model_builds() }} values
-        {%- for market, first_at, last_at, rows, _ in written %}
-            (
-                '{{ model.name }}', '{{ market }}', {{ constant_time(first_at) }},
-                {{ constant_time(last_at) }}, {{ rows }}, {{ built_now() }}
-            ){{ ',' if not loop.last }}
-        {%- endfor %};
+        insert into {{ model_builds() }}
+        select
+            '{{ model.name }}', market, min({{ first }}), max({{ last }}), count(*),
+            {{ built_now() }}
+        from {{ tmp_relation }}
+        group by market, date({{ first }});
     {%- else -%}
         select 0 as written
     {%- endif -%}
@@ -209,11 +204,13 @@
 
 {#-
   Replaces dbt's check, with its signature: a table whose columns are not the documented ones is
-  built anew, never altered. Returns no columns: the MERGE takes the documented ones.
+  built anew, never altered. What it returns spares dbt to ask again; the MERGE takes the documented
+  columns.
 -#}
 {% macro bigquery__process_schema_changes(on_schema_change, source_relation, target_relation) -%}
     {%- set documented = model.columns.keys() | list -%}
-    {%- set found = adapter.get_columns_in_relation(target_relation) | map(attribute='name') | list -%}
+    {%- set columns = adapter.get_columns_in_relation(target_relation) -%}
+    {%- set found = columns | map(attribute='name') | list -%}
     {%- if documented != found -%}
         {%- do exceptions.raise_compiler_error(
             model.name ~ ": the table's columns are " ~ found | join(', ') ~ "; documented are "
@@ -221,7 +218,7 @@
             ~ model.name ~ "+"
         ) -%}
     {%- endif -%}
-    {{ return([]) }}
+    {{ return(columns) }}
 {%- endmacro %}
 
 {#- Post-hook of incremental models: logs a build in full, which no MERGE has logged. -#}

@@ -2,7 +2,7 @@
 
 Run as a script by the *emulators'* Python (`sandbox.services` builds the command), not by the
 platform's: bqemulator pins libraries that ours contradict. So this file imports the standard
-library and the emulators' environment only. Six things differ from `bqemulator start`:
+library and the emulators' environment only. Seven things differ from `bqemulator start`:
 
 * No automatic time-travel snapshot: it copies the whole table at every write, so appends slow down
   with the table and memory grows without end. `CREATE SNAPSHOT TABLE` still works;
@@ -13,7 +13,9 @@ library and the emulators' environment only. Six things differ from `bqemulator 
 * As many AppendRows streams may be open as a worker of the job needs. Each keeps a thread, and
   asyncio has no more threads than cores + 4: the next stream would wait for ever.
 * A statement that was parsed is remembered: bqemulator parses each some twenty times, which takes
-  longer than running it.
+  longer than running it. So is what a statement became in DuckDB's SQL, for it and for those that
+  differ from it in long numbers only, as the statements of two runs of dbt do.
+* Garbage is collected rarely, and not among what was imported.
 * DuckDB's spatial extension is installed from its PyPI wheel, not from the network, below a home
   of the sandbox's own; the user's `~/.duckdb` is not touched. The avro extension is not on PyPI
   and stays away.
@@ -24,11 +26,14 @@ from __future__ import annotations
 
 import argparse
 import functools
+import gc
 import importlib.util
+import json
 import os
+import re
 import sys
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,6 +42,18 @@ _AUTOMATIC = "AUTO"
 _STAGING_FOLDER = "uploads"
 # Statements of two threads and their parts; a long one's tree takes about a megabyte.
 _PARSED = 64
+# Modules of bqemulator that only look at the trees of statements.
+_READERS = frozenset(
+    f"bqemulator.{module}"
+    for module in (
+        *("catalog.ddl_sync", "jobs.ddl_result", "jobs.executor", "jobs.routine_ddl"),
+        "sql.catalog_schema",
+    )
+)
+# A run of dbt has some two hundred statements with its tests, a build in full has others.
+_TRANSLATED = 1024
+# Times in microseconds, and the times of day in dbt's names of temporary tables.
+_LONG_NUMBER = re.compile(r"(?<![\d.])(?:\d{16}|\d{12})(?![\d.])")
 # A writer has a stream a table, a worker a writer a thread; threads are made as streams come.
 _STREAMS = 128
 
@@ -144,6 +161,86 @@ def remember_parsed(dialect: Any) -> None:
     dialect.parse = parse_or_copy
 
 
+def share_with_readers(sqlglot: Any) -> None:
+    """Let `sqlglot.parse_one` give the modules that change no tree the same one."""
+    original = sqlglot.parse_one
+
+    @functools.lru_cache(_PARSED)
+    def parse(sql: str, read: str) -> Any:
+        return original(sql, read=read)
+
+    def parse_or_share(sql: str, read: Any = None, **options: Any) -> Any:
+        if options or sys._getframe(1).f_globals["__name__"] not in _READERS:
+            return original(sql, read=read, **options)
+        return parse(sql, read)
+
+    sqlglot.parse_one = parse_or_share
+
+
+def remember_translated(translator: Any, tables: Any, ok: Any) -> None:
+    """Let both steps of a translation remember what they made of statements of the same shape.
+
+    Args:
+        translator: the SQLTranslator class; its `translate` asks for types of columns, too.
+        tables: the module of `rewrite_table_refs`, before others import the function by name.
+        ok: what `translate` returns the statement in.
+    """
+    original, any_translator = translator.translate, translator()
+
+    @remember_by_shape
+    def translated(request: str, caller: Hashable) -> str:
+        bq_sql, types = json.loads(request)
+        result = original(any_translator, bq_sql, schema=types, caller=caller)
+        return str(result.unwrap())
+
+    def translate(self: Any, bq_sql: str, *, schema: Any = None, caller: Any = None) -> Any:
+        try:
+            return ok(translated(json.dumps([bq_sql, schema], ensure_ascii=False), caller))
+        except Exception:  # its message shall have the statement's own numbers
+            return original(self, bq_sql, schema=schema, caller=caller)
+
+    translator.translate = translate
+    tables.rewrite_table_refs = remember_by_shape(tables.rewrite_table_refs)
+
+
+def remember_by_shape(translate: Callable[..., str]) -> Callable[..., str]:
+    """Return a function of a text and arguments that remembers by the shape of the text.
+
+    Texts have the same shape when they differ in long numbers only. What became of one becomes of
+    the others with their numbers, unless it has not the same numbers as the text.
+    """
+
+    @functools.lru_cache(_TRANSLATED)
+    def of_shape(shape: str, *arguments: Hashable) -> str:
+        return translate(shape, *arguments)
+
+    def of_text(text: str, *arguments: Hashable) -> str:
+        stand_ins: dict[str, str] = {}
+
+        def stand_in(found: re.Match[str]) -> str:
+            number = found[0]
+            return stand_ins.setdefault(number, str(10 ** (len(number) - 1) + len(stand_ins)))
+
+        result = of_shape(_LONG_NUMBER.sub(stand_in, text), *arguments)
+        numbers = {each: number for number, each in stand_ins.items()}
+        if numbers.keys() != set(_LONG_NUMBER.findall(result)):
+            return translate(text, *arguments)
+        return _LONG_NUMBER.sub(lambda found: numbers[found[0]], result)
+
+    return of_text
+
+
+def collect_garbage_rarely() -> None:
+    """Look for garbage among young objects only, and less often.
+
+    The tree of a statement is thousands of objects that refer to each other. With Python's limits
+    looking for them takes a third of a translation, most of it among what was imported.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
+
+
 def emulator_settings(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keyword arguments of bqemulator's `Settings`."""
     return {
@@ -170,7 +267,14 @@ def main(arguments: list[str]) -> int:
     os.environ.clear()
     os.environ.update(environment)
 
+    import bqemulator.sql.table_rewriter as tables  # type: ignore[import-not-found]
     import grpc.aio
+    import sqlglot  # type: ignore[import-not-found]
+    from bqemulator.domain.result import Ok  # type: ignore[import-not-found]
+    from bqemulator.sql.translator import SQLTranslator  # type: ignore[import-not-found]
+
+    remember_translated(SQLTranslator, tables, Ok)
+
     from bqemulator.config import Settings  # type: ignore[import-not-found]
     from bqemulator.server import run_forever  # type: ignore[import-not-found]
     from bqemulator.storage.engine import DuckDBEngine  # type: ignore[import-not-found]
@@ -184,6 +288,8 @@ def main(arguments: list[str]) -> int:
     give_each_thread_a_cursor(DuckDBEngine)
     give_streams_threads(grpc.aio)
     remember_parsed(Dialect)
+    share_with_readers(sqlglot)
+    collect_garbage_rarely()
     run_forever(Settings(**emulator_settings(options)))
     return 0
 

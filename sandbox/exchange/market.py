@@ -12,7 +12,7 @@ aggregate makes one or more trades (fills at one price) that share its time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -141,6 +141,28 @@ class SymbolMarket:
             else:
                 high = middle
         return low
+
+    def aggregates_before_time(self, market_us: int) -> int:
+        """Return the number of aggregates before a market time: also the id of the next one."""
+        block = block_at(market_us)
+        inside = sum(1 for aggregate in self.block(block) if aggregate.time_us < market_us)
+        return self.aggregates_before(block) + inside
+
+    def aggregate(self, aggregate_id: int, end_block: int) -> Aggregate:
+        """Return an aggregate that the caller knows to be before `end_block`."""
+        block = self.block_of_aggregate(aggregate_id, 0, end_block)
+        return self.block(block)[aggregate_id - self.aggregates_before(block)]
+
+    def price_before(self, market_us: int) -> int:
+        """Return the price of the last aggregate before a market time; the caller knows of one."""
+        last = self.aggregates_before_time(market_us) - 1
+        return self.aggregate(last, block_at(market_us) + 1).price
+
+    def span(self, start_us: int, end_us: int) -> Iterator[list[Aggregate]]:
+        """Yield the aggregates between two market times, a block at a time; the end exclusive."""
+        for block in range(block_at(start_us), block_at(end_us - 1) + 1):
+            aggregates = self.block(block)
+            yield [each for each in aggregates if start_us <= each.time_us < end_us]
 
     def block(self, block: int) -> list[Aggregate]:
         """Return the aggregates of one block in id order, which is also time order."""

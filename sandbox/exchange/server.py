@@ -30,6 +30,7 @@ from sandbox.exchange.rest import RestApi
 from sandbox.exchange.settings import Settings
 from sandbox.exchange.sim_api import SimApi, Source
 from sandbox.exchange.tape import Tape
+from sandbox.exchange.vision import VisionApi
 from sandbox.exchange.websocket_api import WebsocketApi
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,9 @@ class Exchange:
         app = web.Application()
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         source = self._source()
-        app.add_routes(self._routes(source))
+        vision = VisionApi(source if isinstance(source, MarketFeed) else None, self.clock)
+        app.add_routes([*self._routes(source), *vision.routes()])
+        app.cleanup_ctx.append(vision.opened)
         await runner.setup()
         self._runner = runner
         try:

@@ -15,7 +15,7 @@ from sandbox.exchange.catalogue import MAX_INSTRUMENTS
 from sandbox.exchange.limits import Limits
 from sandbox.exchange.market import ORIGIN_US
 
-# The market's past that REST serves: an hour, less when that were more than this many trades
+# The market's past whose klines are kept: an hour, less when that were more than so many trades
 # (generating them takes some 3 s a million at start).
 _HISTORY_S = 3600
 _HISTORY_TRADES = 720_000
@@ -91,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--calm-rate", type=float, help="the same until a POST of /sim/hurry; default: no calm")
     add("--speed", type=float, default=1.0, help="simulated seconds in a wall second")
     add("--start", help="simulated time at start, ISO 8601 (default: now)")
-    add("--history", type=int, metavar="SECONDS", help="past that REST serves (default: 3600)")
+    add("--history", type=int, metavar="SECONDS",
+        help="past whose klines REST serves (default: 3600)")  # fmt: skip
     add("--recording", type=Path, nargs="+", action="extend", default=[], metavar="FILE",
         help="files to serve in mode recording, in this order")  # fmt: skip
     add("--firehose", type=int, default=0, metavar="N",

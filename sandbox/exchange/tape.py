@@ -1,11 +1,12 @@
 """Reads the market along simulated time: forwards for the streams, anywhere back for REST.
 
-The tape begins at `genesis` (the history that REST serves) and ends at what has been emitted.
-Nothing is stored but one block; the past is computed again when asked for.
+Streams begin at `genesis` and have reached what was emitted. Before that the past is open down to
+the market's first trade: nothing is stored but one block, the rest is computed when asked for.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 
 from sandbox.exchange.clock import Timeline
@@ -55,18 +56,16 @@ class Tape:
 
     def previous_price(self, symbol: int) -> int:
         """Return the price of the symbol's last trade before genesis."""
-        market = self.market.symbols[symbol]
-        last = self._first_aggregate(market) - 1
-        return self._aggregate(market, last).price
+        return self.market.symbols[symbol].price_before(self._genesis_us)
 
     def next_aggregate_id(self, symbol: int) -> int:
         """Return the id after the last emitted aggregate of the symbol."""
-        return self._ids_before(self.market.symbols[symbol], self._emitted_us)
+        return self.market.symbols[symbol].aggregates_before_time(self._emitted_us)
 
     def from_aggregate(self, symbol: int, aggregate_id: int) -> Iterator[Aggregate]:
-        """Yield the emitted aggregates of a symbol from an id on (or from the first kept)."""
+        """Yield the emitted aggregates of a symbol from an id on."""
         market = self.market.symbols[symbol]
-        start = max(aggregate_id, self._first_aggregate(market))
+        start = max(aggregate_id, market.aggregates_before(0))
         end = self.next_aggregate_id(symbol)
         while start < end:
             block = self._block_of(market, start)
@@ -75,26 +74,30 @@ class Tape:
             start = found[-1].aggregate_id + 1
 
     def aggregate_of_trade(self, symbol: int, trade_id: int) -> int:
-        """Return the id of the first kept aggregate whose last trade is `trade_id` or later."""
+        """Return the id of the first emitted aggregate whose last trade is `trade_id` or later."""
         market = self.market.symbols[symbol]
-        low, high = self._first_aggregate(market), self.next_aggregate_id(symbol)
-        while low < high:  # fills are dealt within a block, so look at real aggregates
-            block = self._block_of(market, (low + high) // 2)
-            aggregates = market.block(block)
-            if trade_id < aggregates[0].first_id:
-                high = max(low, aggregates[0].aggregate_id)
-            elif trade_id > aggregates[-1].last_id:
-                low = aggregates[-1].aggregate_id + 1
-            else:
-                found = next(a.aggregate_id for a in aggregates if a.last_id >= trade_id)
-                return max(low, found)
-        return low
+        block = bisect_right(range(1, self._block + 2), trade_id, key=market.trades_before)
+        found = (a.aggregate_id for a in market.block(block) if a.last_id >= trade_id)
+        end = self.next_aggregate_id(symbol)
+        return min(next(found, end), end)
 
     def aggregate_at(self, symbol: int, simulated_us: int) -> int:
-        """Return the id of the first kept aggregate at or after a simulated time."""
+        """Return the id of the first emitted aggregate at or after a simulated time."""
         market = self.market.symbols[symbol]
-        market_us = max(self.timeline.to_market(simulated_us), self._genesis_us)
-        return self._ids_before(market, min(market_us, self._emitted_us))
+        market_us = max(self.timeline.to_market(simulated_us), ORIGIN_US)
+        return market.aggregates_before_time(min(market_us, self._emitted_us))
+
+    def span(self, start_us: int, end_us: int, now_us: int) -> tuple[int, int] | None:
+        """Return the market times of a span of simulated time, the end exclusive.
+
+        None while it is not over (`now_us` is before its end, or not all of it was emitted), or
+        when it begins before the market.
+        """
+        to_market = self.timeline.to_market
+        end = min(to_market(end_us), self.timeline.reached(now_us))
+        if now_us < end_us or self._emitted_us < end or start_us < ORIGIN_US:
+            return None
+        return min(to_market(start_us), end), end
 
     def _load(self, from_us: int) -> None:
         self._pending = [a for a in self.market.block(self._block) if a.time_us >= from_us]
@@ -104,17 +107,5 @@ class Tape:
         to_simulated = self.timeline.to_simulated
         return [a._replace(time_us=to_simulated(a.time_us)) for a in aggregates]
 
-    def _first_aggregate(self, market: SymbolMarket) -> int:
-        return self._ids_before(market, self._genesis_us)
-
-    def _ids_before(self, market: SymbolMarket, market_us: int) -> int:
-        block = block_at(market_us)
-        inside = sum(1 for a in market.block(block) if a.time_us < market_us)
-        return market.aggregates_before(block) + inside
-
     def _block_of(self, market: SymbolMarket, aggregate_id: int) -> int:
         return market.block_of_aggregate(aggregate_id, 0, self._block + 2)
-
-    def _aggregate(self, market: SymbolMarket, aggregate_id: int) -> Aggregate:
-        block = market.block(self._block_of(market, aggregate_id))
-        return next(a for a in block if a.aggregate_id == aggregate_id)

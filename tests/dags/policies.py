@@ -83,6 +83,18 @@ def source_violations(source: str, stem: str) -> Iterator[str]:
             yield f"line {call.lineno}: {ast.unparse(call.func)} is called when the file is parsed"
 
 
+def trigger_violations(source: str) -> Iterator[str]:
+    """Yield the triggers that a module of the plugins defines.
+
+    Composer 3's triggerer has no folder `plugins` (docs/decisions/014-airflow.md).
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef) and any(
+            ast.unparse(base).endswith("Trigger") for base in node.bases
+        ):
+            yield f"line {node.lineno}: {node.name} is a trigger; use a provider's"
+
+
 def _imported(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sandbox.settings import ROOT
-from tests.dags.policies import source_violations, violations
+from tests.dags.policies import source_violations, trigger_violations, violations
 
 DOC = (
     "Does it.\n\n### What\n\na\n\n### Inputs and outputs\n\nb\n\n### When it fails\n\nc\n\n"
@@ -97,3 +97,10 @@ def test_every_file_keeps_to_them(path: Any) -> None:
     harmless = {"build_arguments"}  # plain values of this repository's own
     found = source_violations(path.read_text("utf-8"), path.stem)
     assert [each for each in found if not any(f"{name} is" in each for name in harmless)] == []
+
+
+def test_no_trigger_is_ours() -> None:
+    for path in (ROOT / "plugins").rglob("*.py"):
+        assert [*trigger_violations(path.read_text("utf-8"))] == [], path
+    bad = "class FramesLoaded(triggers.BaseTrigger):\n    pass\n"
+    assert [*trigger_violations(bad)] == ["line 1: FramesLoaded is a trigger; use a provider's"]

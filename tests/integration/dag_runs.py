@@ -18,6 +18,7 @@ from typing import Any, Self
 from sandbox.settings import ROOT
 
 MIGRATE_SECONDS = 120
+EXIT_SECONDS = 120
 # What every script begins with; a question's `settings` are the Variable.
 PRELUDE = '''
 import json, os, sys
@@ -117,7 +118,7 @@ class Airflow:
 
     def __exit__(self, *_: object) -> None:
         self._input.close()
-        self._process.wait(30)
+        self._process.wait(EXIT_SECONDS)
         self._output.close()
         self._errors.close()
 

@@ -1,17 +1,22 @@
-"""backfill_history over real parts: an archive at our border, Cloud Storage, BigQuery, Airflow."""
+"""backfill_history over real parts: an archive at our border, Cloud Storage, BigQuery, Airflow.
+
+The simulated exchange is the archive of a whole day; a stand-in has what that one never gives.
+"""
 
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
@@ -22,8 +27,9 @@ from plugins.market_ops.backfill import load as loading
 from plugins.market_ops.backfill.load import StagingDiffers, finished, load
 from plugins.market_ops.backfill.stage import KINDS, Staged, Stager
 from plugins.market_ops.backfill.tables import Day
+from sandbox.probes import free_ports, http_probe
 from sandbox.warehouse import Warehouse
-from tests.integration.conftest import HOST, BigQuery, Gcs, new_project
+from tests.integration.conftest import HOST, BigQuery, Gcs, new_project, running
 from tests.integration.dag_runs import Airflow
 from tests.plugins.backfill import samples
 from tests.plugins.backfill.samples import DAY, MINUTE, Trade
@@ -283,3 +289,81 @@ def test_the_dag_loads_leaves_out_and_refuses(
         for wrong in ({"symbols": []}, {"last_day": "2999-01-01"}):
             answer = run(**wrong)
             assert (answer["state"], answer["tasks"]["find_days"]) == ("failed", "failed")
+
+
+@pytest.fixture
+def exchange(tmp_path: Path) -> Iterator[str]:
+    """Return the address of a calm simulated exchange whose REST knows two days."""
+    (port,) = free_ports(HOST, 1)
+    command = [
+        *(sys.executable, "-m", "sandbox.exchange", "--port", str(port), "--symbols", "1"),
+        *("--rate", "1", "--calm-rate", "0.05", "--history", str(2 * 86_400)),
+    ]
+    url, log = f"http://{HOST}:{port}", tmp_path / "exchange.txt"
+    with running("exchange", command, log, http_probe(f"{url}/sim/status")):
+        yield url
+
+
+def told_by_rest(url: str, start: datetime) -> tuple[list[dict[str, Any]], list[list[Any]]]:
+    """Return a day's trades and 1m klines, times in microseconds."""
+    first, last = (int(at.timestamp()) * 1_000_000 for at in (start, start + timedelta(days=1)))
+    with httpx.Client(base_url=f"{url}/api/v3", headers={"X-MBX-TIME-UNIT": "MICROSECOND"}) as it:
+
+        def get(path: str, **query: Any) -> Any:
+            return it.get(path, params={"symbol": "BTCUSDT", "limit": 1000, **query}).json()
+
+        klines: list[list[Any]] = []
+        while len(klines) < 1440:
+            after = klines[-1][0] + 1 if klines else first
+            klines += get("/klines", interval="1m", startTime=after, endTime=last - 1)
+        trades: list[dict[str, Any]] = []
+        next_id = get("/aggTrades", startTime=first, limit=1)[0]["f"]
+        while not trades or trades[-1]["time"] < last:
+            trades += get("/historicalTrades", fromId=next_id)
+            next_id = trades[-1]["id"] + 1
+    return [row for row in trades if row["time"] < last], klines
+
+
+def test_a_day_of_the_simulated_market(
+    place: Place, exchange: str, tmp_path: Path, airflow_database: Path
+) -> None:
+    """What the exchange's archive gives is what its REST says, value by value."""
+    start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    start -= timedelta(days=1)
+    settings = {"project": place.project, "bucket": place.bucket.name, "vision_url": exchange}
+    day = f"{start.date()}"
+    conf = {"symbols": ["BTCUSDT"], "first_day": day, "last_day": day}
+    with Airflow(RUNS, tmp_path, airflow_database, place.emulators) as airflow:
+        answer = airflow.ask(settings=settings, conf=conf)
+    assert (answer["state"], answer["reasons"]) == ("success", [])
+    trades, klines = told_by_rest(exchange, start)
+    since = f"timestamp '{day}'"
+    found = place.rows(
+        "select trade_id, price, quantity, quote_quantity, unix_micros(traded_at) as at,"  # noqa: S608
+        f" is_buyer_maker from `{{project}}.raw.trades` where traded_at >= {since} order by 1"
+    )
+    assert len(found) > 1000
+    assert [tuple(row.values()) for row in found] == [
+        (
+            row["id"],
+            *(Decimal(row[name]) for name in ("price", "qty", "quoteQty")),
+            *(row["time"], row["isBuyerMaker"]),
+        )
+        for row in trades
+    ]
+    bars = place.rows(
+        "select unix_micros(opened_at) as at, open, high, low, close, volume,"  # noqa: S608
+        " unix_micros(closed_at) as closed, quote_volume, trades, taker_buy_volume,"
+        f" taker_buy_quote_volume from `{{project}}.raw.klines` where opened_at >= {since}"
+        " order by 1"
+    )
+    assert [tuple(row.values()) for row in bars] == [
+        tuple(value if isinstance(value, int) else Decimal(value) for value in row[:11])
+        for row in klines
+    ]
+    (aggregated,) = place.rows(
+        "select sum(last_trade_id - first_trade_id + 1) as n, sum(quantity) as quantity"  # noqa: S608
+        f" from `{{project}}.raw.agg_trades` where traded_at >= {since}"
+    )
+    assert aggregated["n"] == len(trades)
+    assert aggregated["quantity"] == sum(Decimal(row["qty"]) for row in trades)

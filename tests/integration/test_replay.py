@@ -271,3 +271,70 @@ def test_the_dag_replays_and_names_what_it_can_not(platform: Platform, airflow: 
     answer = airflow(first=HOUR, last="2026-02-02T01")
     assert answer["tasks"] == {"replay": "failed", "prove": "upstream_failed"}
     assert "--last: expected --first (2026-02-02T02)" in answer["log"]
+
+
+# A job that looks at itself twice; what becomes of it, and whether it writes its proof, is asked.
+ON_DATAFLOW = """
+import replay_archive as module
+from airflow.providers.google.cloud.triggers.dataflow import DataflowJobStatusTrigger
+from google.cloud.dataflow_v1beta3 import JobState
+from market_ops.archive import replay, replay_job
+from market_ops.clients import archive_bucket
+from market_ops.settings import read_settings
+dag = module.replay_archive()
+dag.get_task("replay").retries, dag.get_task("replay").on_failure_callback = 0, []
+replay_job.LOOK_SECONDS = 0
+jobs, looks, states = [], [], []
+
+class Hook:
+    async def get_job_status(self, **asked):
+        looks.append(asked)
+        return JobState[states.pop(0)]
+
+DataflowJobStatusTrigger.async_hook = Hook()
+
+def run(asked):
+    def start(settings, options):
+        jobs.append(options)
+        if asked["proof"]:
+            bucket = archive_bucket(read_settings())
+            bucket.blob(options["proof"]).upload_from_string(json.dumps(asked["proof"]))
+        return "job-1"
+
+    replay.start_on_dataflow = start
+    looks.clear()
+    states[:] = asked["states"]
+    return told(dag.test(run_conf=asked["conf"]), looks=looks)
+
+serve(run)
+"""
+
+
+def test_on_dataflow_no_worker_waits(
+    gcs: Gcs, tmp_path: Path, airflow_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task is deferred to the Google provider's trigger, and judges by the proof alone."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs.rest_url)
+    project = new_project()
+    numbers = ("frames", "rows", "replayed_frames", "replayed_rows", "unarchived_frames")
+    lists = ("problems", "differences", "symbols", "unarchived")
+    proof = dict.fromkeys(numbers, 0) | {name: [] for name in lists}
+    client = storage.Client(project, credentials=AnonymousCredentials())
+    with contextlib.closing(client):
+        bucket = client.create_bucket(f"on-dataflow-{os.getpid()}", **ONCE)
+    settings = {"project": project, "bucket": bucket.name, "dataflow": {"region": "europe-west1"}}
+    conf = {"first": HOUR, "last": HOUR}
+    with Airflow(ON_DATAFLOW, tmp_path, airflow_database, gcs.environment) as airflow:
+
+        def run(*states: str, proof: dict[str, Any] | None) -> dict[str, Any]:
+            named = [f"JOB_STATE_{state}" for state in states]
+            return airflow.ask(settings=settings, conf=conf, states=named, proof=proof)
+
+        answer = run("QUEUED", "RUNNING", "DONE", proof=proof)
+        assert answer["tasks"] == {"replay": "success", "prove": "success"}, answer["log"]
+        asked = {"job_id": "job-1", "project_id": project, "location": "europe-west1"}
+        assert answer["looks"] == [asked] * 3
+        assert run("CANCELLED", proof=proof)["tasks"]["prove"] == "success"
+        answer = run("RUNNING", "CANCELLED", proof=None)
+        assert answer["tasks"] == {"replay": "failed", "prove": "upstream_failed"}
+        assert "the job ended without a proof (Job with id 'job-1'" in answer["log"]

@@ -22,6 +22,7 @@ from google.cloud import storage
 from market_data.tables import FRAMES, HOLES, KLINES, QUALITY_RESULTS, REJECTIONS, SYMBOLS, TRADES
 from plugins.market_ops.report.publish import (
     LATEST,
+    has_begun,
     links_of,
     make_report,
     name_of,
@@ -306,6 +307,13 @@ def test_a_day_without_trades(platform: Platform) -> None:
     assert made["why"] == "The warehouse has no trade of this day."
 
 
+def test_a_day_before_the_first_one_is_none_of_ours(platform: Platform) -> None:
+    client = platform.warehouse.client
+    assert not has_begun(client, date(2024, 7, 1))
+    assert has_begun(client, DAY)
+    assert has_begun(client, date(2026, 1, 1))  # a day that was lost is told
+
+
 def test_a_day_goes_on(platform: Platform) -> None:
     now = datetime(2024, 8, 9, 0, 20, tzinfo=UTC)
     platform.make(now.date(), now)
@@ -352,6 +360,7 @@ def mail_server() -> Iterator[MailServer]:
         server.shutdown()
 
 
+TASKS = ("check_day", "write_report", "send_report")
 RUNS = """
 import report_quality
 dag = report_quality.report_quality()
@@ -359,7 +368,7 @@ dag = report_quality.report_quality()
 def report(asked):
     run = dag.test(run_conf=asked["conf"])
     (written,) = (each for each in run.get_task_instances() if each.task_id == "write_report")
-    return told(run, link=written.xcom_pull(task_ids="write_report")["page"])
+    return told(run, link=(written.xcom_pull(task_ids="write_report") or {}).get("page"))
 
 serve(report)
 """
@@ -380,12 +389,16 @@ def test_the_dag_checks_the_day_writes_the_report_and_mails_it(
         }
         environment = platform.environment | {"AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(connection)}
         with Airflow(RUNS, tmp_path, airflow_database, environment) as airflow:
+            # A platform that has built nothing yet: nobody is alarmed for yesterday.
+            fresh = airflow.ask(settings=settings | {"project": new_project()}, conf={})
             found = airflow.ask(
                 settings=settings | {"alerts": {"mail": ["reader@example.com"]}},
                 conf={"day": DAY.isoformat()},
             )
+    assert fresh["tasks"] == {"find_day": "success"} | dict.fromkeys(TASKS, "skipped")
+    assert "no data of this day, nor of any before it" in fresh["log"]
     assert found["state"] == "success", found["log"]
-    assert found["tasks"] == dict.fromkeys(("check_day", "write_report", "send_report"), "success")
+    assert found["tasks"] == dict.fromkeys(("find_day", *TASKS), "success")
     page = name_of(DAY, "html")
     assert found["link"] == f"{platform.settings.bucket_url}/{platform.settings.bucket}/{page}"
     report = platform.report()

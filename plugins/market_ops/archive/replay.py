@@ -67,21 +67,21 @@ def job_options(settings: Settings, params: Mapping[str, Any], proof: str) -> di
     return {name: value for name, value in options.items() if value}
 
 
-def run_job(settings: Settings, options: Mapping[str, str], bucket: storage.Bucket) -> None:
-    """Run the job until it has written its proof, whatever that says.
+def find_proof(bucket: storage.Bucket, name: str, ending: str) -> None:
+    """Look for the proof of a job that has ended.
+
+    Args:
+        bucket: of the archive.
+        name: the proof's.
+        ending: how the job ended, for people.
 
     Raises:
-        WrongOptions: a repetition cannot mend it.
-        RuntimeError: it ended without a proof.
+        RuntimeError: it is not there.
     """
-    if settings.dataflow:
-        _run_on_dataflow(settings, options)
-    else:
-        _run_here(options)
-    if not bucket.blob(options["proof"]).exists(timeout=SECONDS):
+    if not bucket.blob(name).exists(timeout=SECONDS):
         raise RuntimeError(
-            f"gs://{settings.bucket}/{options['proof']}: the job ended without a proof; its log"
-            " says why; what it has appended is not appended again"
+            f"gs://{bucket.name}/{name}: the job ended without a proof ({ending}); its log says"
+            " why; what it has appended is not appended again"
         )
 
 
@@ -130,8 +130,12 @@ def _words(totals: Mapping[str, Any]) -> str:
     return f"{totals['count']} rows ({', '.join(sums)})" if totals["count"] else "nothing"
 
 
-def _run_here(options: Mapping[str, str]) -> None:
-    """Run the job as a process on DirectRunner; its output becomes this task's log."""
+def run_here(options: Mapping[str, str]) -> int:
+    """Run the job as a process on DirectRunner and return its exit code; its output is logged.
+
+    Raises:
+        WrongOptions: a repetition cannot mend it.
+    """
     command = [sys.executable, "-m", JOB, "--runner=DirectRunner"]
     command += [f"--{name}={value}" for name, value in options.items()]
     logger.info("%s", " ".join(command))
@@ -148,10 +152,15 @@ def _run_here(options: Mapping[str, str]) -> None:
                 process.terminate()  # the task was stopped: so is the job
     if process.returncode == _WRONG_OPTIONS:
         raise WrongOptions("".join(said[-SHOWN:]))
+    return process.returncode
 
 
-def _run_on_dataflow(settings: Settings, options: Mapping[str, str]) -> None:
-    """Run the job from its flex template and wait for its end."""
+def start_on_dataflow(settings: Settings, options: Mapping[str, str]) -> str:
+    """Start the job from its flex template and return its id.
+
+    Raises:
+        WrongOptions: the Variable names no template.
+    """
     template = settings.dataflow.get("replay_template")
     if not template:
         raise WrongOptions(
@@ -160,7 +169,7 @@ def _run_on_dataflow(settings: Settings, options: Mapping[str, str]) -> None:
         )
     from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
 
-    hook = DataflowHook(gcp_conn_id=CONNECTION, wait_until_finished=True)
+    hook = DataflowHook(gcp_conn_id=CONNECTION)
     body = {
         "launchParameter": {
             "jobName": f"replay-archive-{datetime.now(UTC):%Y%m%d-%H%M%S}",
@@ -169,6 +178,7 @@ def _run_on_dataflow(settings: Settings, options: Mapping[str, str]) -> None:
             "parameters": {name: text for name, text in options.items() if name != "project"},
         }
     }
-    hook.start_flex_template(
+    job = hook.launch_job_with_flex_template(
         body=body, location=settings.dataflow["region"], project_id=settings.project
     )
+    return str(hook.extract_job_id(job))

@@ -72,6 +72,23 @@ def day_of(asked: str | None, now: datetime) -> date:
     return day
 
 
+def has_begun(client: bigquery.Client, day: date) -> bool:
+    """Tell whether the marts have a trade of the day or of one before it.
+
+    A day without any, after others, is a loss that must be told; a day before the first one is
+    none of the platform's.
+    """
+    rows = warehouse.ask_if_there(
+        client,
+        "select traded_on from `{project}`.marts.market_completeness"
+        " where traded_on <= @day limit 1",
+        {"day": day},
+    )
+    if not rows:
+        logger.info("%s: no data of this day, nor of any before it; there is no report", day)
+    return bool(rows)
+
+
 def make_report(
     client: bigquery.Client, bucket: storage.Bucket, settings: Settings, day: date, now: datetime
 ) -> dict[str, Any]:

@@ -243,11 +243,12 @@ def _milliseconds(value: int) -> datetime:
 
 
 # A collector's life: the ledger's last sequence, and sequences missing below those that settled.
+# What it healed from REST is in its sequence too; repairs and history have no stream.
 LIVES: Final = """
 with frames as (
-  select distinct collector, epoch, sequence, closed_at
+  select distinct collector, epoch, sequence, source, closed_at
   from `{project}.ops.frames`
-  where source = 'stream' and loaded_at >= timestamp_sub(@since, interval 10 minute)
+  where loaded_at >= timestamp_sub(@since, interval 10 minute)
 ),
 bounds as (
   select
@@ -257,6 +258,7 @@ bounds as (
     max(if(closed_at < @settled, sequence, null)) as settled_sequence
   from frames
   group by 1, 2
+  having countif(source = 'stream') > 0
 )
 select
   collector,

@@ -11,11 +11,13 @@ from plugins.market_ops.archive import replay
 from plugins.market_ops.archive.replay import (
     NotProven,
     WrongOptions,
+    find_proof,
     job_options,
     judge,
     proof_name,
     read_proof,
-    run_job,
+    run_here,
+    start_on_dataflow,
 )
 from plugins.market_ops.settings import Settings
 
@@ -57,6 +59,8 @@ def different(symbol: str) -> dict[str, Any]:
 
 class Bucket:
     """A bucket with one proof, or none."""
+
+    name = "my-archive"
 
     def __init__(self, document: dict[str, Any] | None) -> None:
         self.document = document
@@ -124,34 +128,27 @@ class TestJudge:
 
 @pytest.mark.integration
 class TestRunHere:
-    def run(
-        self, code: int, document: dict[str, Any] | None, monkeypatch: Any, folder: Path
-    ) -> None:
+    def run(self, code: int, monkeypatch: Any, folder: Path) -> None:
         """Run a job that says its options and ends with a code."""
         (folder / "job.py").write_text(
             f"import sys; print('asked', sys.argv[1:]); print('--first: wrong'); sys.exit({code})"
         )
         monkeypatch.setattr(replay, "JOB", "job")
         monkeypatch.setattr(replay, "FOLDER", folder)
-        options = {"first": "2026-02-02T02", "proof": "replays/p.json"}
-        run_job(SETTINGS, options, Bucket(document))  # type: ignore[arg-type]
+        run_here({"first": "2026-02-02T02", "proof": "replays/p.json"})
 
     @pytest.mark.parametrize("code", [0, 1])
     def test_whatever_the_proof_says(
         self, code: int, monkeypatch: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("INFO")
-        self.run(code, proof(), monkeypatch, tmp_path)
+        self.run(code, monkeypatch, tmp_path)
         asked = ["--runner=DirectRunner", "--first=2026-02-02T02", "--proof=replays/p.json"]
         assert f"asked {asked}" in caplog.messages
 
-    def test_no_proof(self, monkeypatch: Any, tmp_path: Path) -> None:
-        with pytest.raises(RuntimeError, match=r"gs://my-archive/replays/p.json: the job ended"):
-            self.run(1, None, monkeypatch, tmp_path)
-
     def test_wrong_options_are_told(self, monkeypatch: Any, tmp_path: Path) -> None:
         with pytest.raises(WrongOptions, match="--first: wrong"):
-            self.run(2, proof(), monkeypatch, tmp_path)
+            self.run(2, monkeypatch, tmp_path)
 
     def test_a_stopped_task_stops_the_job(self, monkeypatch: Any, tmp_path: Path) -> None:
         class Stopped(BaseException):
@@ -174,35 +171,46 @@ class TestRunHere:
         monkeypatch.setattr(replay.subprocess, "Popen", Popen)
         monkeypatch.setattr(replay.logger, "info", info)
         with pytest.raises(Stopped):
-            run_job(SETTINGS, {"proof": "p"}, Bucket(None))  # type: ignore[arg-type]
+            run_here({"proof": "p"})
         assert started[0].returncode == -15
 
 
-class TestRunOnDataflow:
+class TestFindProof:
+    def test_it_is_there(self) -> None:
+        find_proof(Bucket(proof()), "replays/p.json", "")  # type: ignore[arg-type]
+
+    def test_no_proof(self) -> None:
+        with pytest.raises(
+            RuntimeError, match=r"gs://my-archive/replays/p.json: .* \(it was cancelled\)"
+        ):
+            find_proof(Bucket(None), "replays/p.json", "it was cancelled")  # type: ignore[arg-type]
+
+
+class TestStartOnDataflow:
     def test_it_needs_a_template(self) -> None:
         settings = Settings(project="my-project", bucket="b-b", dataflow={"region": "europe-west1"})
         with pytest.raises(WrongOptions, match="dataflow has no replay_template"):
-            run_job(settings, {"proof": "p"}, Bucket(None))  # type: ignore[arg-type]
+            start_on_dataflow(settings, {"proof": "p"})
 
-    def test_it_runs_the_template(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_starts_the_template(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[dict[str, Any]] = []
 
         class Hook:
             def __init__(self, **options: Any) -> None:
-                assert options == {
-                    "gcp_conn_id": "google_cloud_default",
-                    "wait_until_finished": True,
-                }
+                assert options == {"gcp_conn_id": "google_cloud_default"}
 
-            def start_flex_template(self, **options: Any) -> None:
+            def launch_job_with_flex_template(self, **options: Any) -> dict[str, str]:
                 asked.append(options)
+                return {"id": "job-1"}
+
+            def extract_job_id(self, job: dict[str, str]) -> str:
+                return job["id"]
 
         name = "airflow.providers.google.cloud.hooks.dataflow"
         monkeypatch.setitem(sys.modules, name, SimpleNamespace(DataflowHook=Hook))  # type: ignore[arg-type]
         dataflow = {"region": "europe-west1", "replay_template": "gs://t/replay.json"}
         settings = Settings(project="my-project", bucket="b-b", dataflow=dataflow)
-        options = {"project": "my-project", "proof": "p"}
-        run_job(settings, options, Bucket(proof()))  # type: ignore[arg-type]
+        assert start_on_dataflow(settings, {"project": "my-project", "proof": "p"}) == "job-1"
         (asked_for,) = asked
         launch = asked_for["body"]["launchParameter"]
         assert launch.pop("jobName").startswith("replay-archive-20")

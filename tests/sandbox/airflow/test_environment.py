@@ -41,6 +41,8 @@ def test_the_variable_is_one_that_the_dags_accept(exchange: str) -> None:
     assert read.page_url == settings.airflow_url
     expected = LIVE_REST_URL if exchange == LIVE else settings.exchange_url
     assert read.exchange_url == expected
+    archive = "https://data.binance.vision" if exchange == LIVE else settings.exchange_url
+    assert read.vision_url == archive
 
 
 def test_a_home_without_airflow_has_no_password(tmp_path: Path) -> None:

@@ -13,7 +13,10 @@ from sandbox.bigquery.launcher import (
     give_streams_threads,
     isolate,
     parse_arguments,
+    remember_by_shape,
     remember_parsed,
+    remember_translated,
+    share_with_readers,
     spatial_extension,
 )
 
@@ -126,6 +129,92 @@ def test_a_text_is_parsed_once_and_each_caller_has_its_own_tree() -> None:
     Dialect().parse("select 1", level=[])
     Dialect(version="3").parse("select 1")
     assert parsed == ["select 1"] * 4
+
+
+STATEMENT = "select {0} from t__tmp{1} where at in ({2}, {0}, 0.{2}) limit 12"
+
+
+def test_statements_of_one_shape_are_translated_once_and_keep_their_numbers() -> None:
+    translated: list[str] = []
+
+    def translate(text: str, dialect: str) -> str:
+        translated.append(text)
+        return f"{dialect} {text}"
+
+    recall = remember_by_shape(translate)
+    first = STATEMENT.format(1795305600000000, "063304605147", 1795305600000001)
+    second = STATEMENT.format(1795305600000007, "120000000001", 1795305600000000)
+    second = second.replace("0.1795305600000000", "0.1795305600000001")
+    assert [recall(text, "duckdb") for text in (first, second)] == [
+        f"duckdb {first}",
+        f"duckdb {second}",
+    ]
+    assert len(translated) == 1
+    # another argument, a number that is written twice, one that is no time: other shapes
+    recall(first, "spark")
+    recall(STATEMENT.format(1795305600000000, "063304605147", 1795305600000000), "duckdb")
+    recall(first.replace("limit 12", "limit 13"), "duckdb")
+    assert len(translated) == 4
+
+
+@pytest.mark.parametrize(
+    "translate",
+    [
+        lambda text: text[:-1],
+        lambda text: f"{text} 1000000000000099",
+    ],
+)
+def test_a_translation_that_computes_with_numbers_is_not_recalled(translate: Any) -> None:
+    recall = remember_by_shape(translate)
+    for number in (1795305600000000, 1795305600000001):
+        text = f"select {number}"
+        assert recall(text) == translate(text)
+
+
+class Outcome:
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def unwrap(self) -> str:
+        if "wrong" in self.value:
+            raise ValueError(self.value)
+        return self.value
+
+
+def test_translations_depend_on_types_and_caller_and_errors_name_the_statements_numbers() -> None:
+    asked: list[tuple[str, Any, Any]] = []
+
+    class Translator:
+        def translate(self, bq_sql: str, *, schema: Any = None, caller: Any = None) -> Outcome:
+            asked.append((bq_sql, schema, caller))
+            return Outcome(f"{caller} {bq_sql}")
+
+    tables = types.SimpleNamespace(rewrite_table_refs=lambda sql, project: f"{project} {sql}")
+    remember_translated(Translator, tables, Outcome)
+    translator = Translator()
+    for number in (1795305600000000, 1795305600000001):
+        for types_of in ({"t": {"a": "BIGINT"}}, {f"t{number}": {"a": "VARCHAR"}}, None):
+            sql = f"selects é from t{number}"
+            answer = translator.translate(sql, schema=types_of, caller="me")
+            assert answer.unwrap() == f"me {sql}"
+    assert len(asked) == 3
+    assert translator.translate("wrong 1795305600000002").value == "None wrong 1795305600000002"
+    assert tables.rewrite_table_refs("1795305600000003", "p") == "p 1795305600000003"
+
+
+def test_modules_that_only_look_share_a_tree() -> None:
+    parser = types.SimpleNamespace(parse_one=lambda sql, read=None, **_: [sql, read])
+    share_with_readers(parser)
+
+    def ask(module: str, **options: str) -> Any:
+        names = {"__name__": module, "sqlglot": parser, "options": options}
+        return eval("sqlglot.parse_one('select 1', read='bigquery', **options)", names)  # noqa: S307
+
+    reader = "bqemulator.catalog.ddl_sync"
+    assert ask(reader) is ask(reader)
+    assert ask(reader) == ["select 1", "bigquery"]
+    assert ask(reader, into="x") is not ask(reader, into="x")
+    assert ask("bqemulator.sql.translator") is not ask("bqemulator.sql.translator")
 
 
 def test_a_server_has_a_thread_for_each_stream() -> None:

@@ -109,9 +109,9 @@ def _print_rest(certificate: dict[str, Any], console: Console) -> None:
     )
     rejected = [f"{row['reason']} {row['count']}" for row in certificate["rejections"]]
     console.print(f"rejections: {', '.join(rejected) or 'none'}")
-    peaks = certificate["peak_memory"]
-    console.print(
-        "peak memory, MiB: "
-        + ", ".join(f"{name} {size // _MEBIBYTE}" for name, size in peaks.items())
-    )
-    console.print(f"ready after {certificate['seconds_to_ready']:.1f} s")
+    if peaks := certificate["peak_memory"]:  # not known of processes that others run
+        console.print(
+            "peak memory, MiB: "
+            + ", ".join(f"{name} {size // _MEBIBYTE}" for name, size in peaks.items())
+        )
+        console.print(f"ready after {certificate['seconds_to_ready']:.1f} s")

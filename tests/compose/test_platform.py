@@ -107,6 +107,12 @@ class Platform:
             for name in ready:
                 del needs[name]
 
+    def down(self) -> None:
+        """Remove everything; podman-compose alone would leave the second collector."""
+        if containers := self.containers:
+            self.engine.run("rm", "--force", "--volumes", *containers)
+        self.compose("--profile", "certificate", "down", "--volumes", check=False)
+
     def wait_healthy(self) -> float:
         """Wait until all are well; return the seconds it took."""
         began = time.monotonic()
@@ -121,7 +127,7 @@ class Platform:
 def platform(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """All services with two collectors; removed at the end, their logs shown."""
     platform = Platform(engine, tmp_path_factory.mktemp("compose"))
-    platform.compose("down", "--volumes", check=False)
+    platform.down()
     try:
         platform.up()
         platform.wait_healthy()
@@ -129,7 +135,7 @@ def platform(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     finally:
         for name in platform.containers:
             print(f"--- {name}\n{engine.run('logs', '--tail', '15', name, check=False).stdout}")
-        platform.compose("--profile", "certificate", "down", "--volumes", check=False)
+        platform.down()
     assert not platform.containers
 
 

@@ -2,7 +2,7 @@
 
 Run as a script by the *emulators'* Python (`sandbox.services` builds the command), not by the
 platform's: bqemulator pins libraries that ours contradict. So this file imports the standard
-library and the emulators' environment only. Seven things differ from `bqemulator start`:
+library and the emulators' environment only. Eight things differ from `bqemulator start`:
 
 * No automatic time-travel snapshot: it copies the whole table at every write, so appends slow down
   with the table and memory grows without end. `CREATE SNAPSHOT TABLE` still works;
@@ -15,6 +15,8 @@ library and the emulators' environment only. Seven things differ from `bqemulato
 * A statement that was parsed is remembered: bqemulator parses each some twenty times, which takes
   longer than running it. So is what a statement became in DuckDB's SQL, for it and for those that
   differ from it in long numbers only, as the statements of two runs of dbt do.
+* NUMERIC is BigQuery's, with nine decimals. bqemulator says so of literals only, and forgets it
+  where it rewrites a statement again, as for `timestamp_micros` or a view; DuckDB's has three.
 * Garbage is collected rarely, and not among what was imported.
 * DuckDB's spatial extension is installed from its PyPI wheel, not from the network, below a home
   of the sandbox's own; the user's `~/.duckdb` is not touched. The avro extension is not on PyPI
@@ -230,6 +232,17 @@ def remember_by_shape(translate: Callable[..., str]) -> Callable[..., str]:
     return of_text
 
 
+def give_numeric_nine_decimals(generator: Any, decimal: Hashable) -> None:
+    """Let a generator class of sqlglot write NUMERIC without digits as `DECIMAL(38, 9)`.
+
+    Args:
+        generator: the class that writes DuckDB's SQL.
+        decimal: sqlglot's type of NUMERIC.
+    """
+    default, maximum = (38, 9), (38, 38)
+    generator.TYPE_PARAM_SETTINGS = {**generator.TYPE_PARAM_SETTINGS, decimal: (default, maximum)}
+
+
 def collect_garbage_rarely() -> None:
     """Look for garbage among young objects only, and less often.
 
@@ -281,7 +294,9 @@ def main(arguments: list[str]) -> int:
     from bqemulator.versioning.snapshots import (  # type: ignore[import-not-found]
         SnapshotManager,
     )
+    from sqlglot import exp
     from sqlglot.dialects.dialect import Dialect  # type: ignore[import-not-found]
+    from sqlglot.generators.duckdb import DuckDBGenerator  # type: ignore[import-not-found]
 
     install_spatial_extension()
     disable_automatic_snapshots(SnapshotManager)
@@ -289,6 +304,7 @@ def main(arguments: list[str]) -> int:
     give_streams_threads(grpc.aio)
     remember_parsed(Dialect)
     share_with_readers(sqlglot)
+    give_numeric_nine_decimals(DuckDBGenerator, exp.DType.DECIMAL)
     collect_garbage_rarely()
     run_forever(Settings(**emulator_settings(options)))
     return 0

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shlex
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 # Google's clients warn of this Python's end of life at each import.
@@ -20,9 +23,9 @@ warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
 
 from deploy import job as streaming  # noqa: E402
 from deploy.bucket import DeploymentError, deploy, show  # noqa: E402
-from deploy.dataflow import METADATA, check_version, parse_job  # noqa: E402
+from deploy.commands import run  # noqa: E402
+from deploy.dataflow import METADATA, Source, check_version, parse_job  # noqa: E402
 from deploy.files import contents  # noqa: E402
-from deploy.gcloud import run  # noqa: E402
 from deploy.outputs import FOLDER, OutputsError, read_document, read_outputs  # noqa: E402
 from deploy.steps import apply, next_steps  # noqa: E402
 
@@ -59,12 +62,23 @@ def _deploy_job(options: argparse.Namespace) -> None:
     document, name = read_document(options.env, options.outputs, ROOT / FOLDER)
     metadata = json.loads((ROOT / METADATA).read_text("utf-8"))
     job = parse_job(options.env, document, metadata, name)
-    version = check_version(options.version or _commit())
+    commit = _commit()
+    version = check_version(options.version or commit)
+    source = _source(commit) if version == commit else None
     if not options.apply:
-        print(streaming.show(job, version))
+        print(streaming.show(job, version, source))
         return
-    deployment = streaming.Deployment(job, version, run, time.sleep, datetime.now(UTC))
+    now = datetime.now(UTC)
+    deployment = streaming.Deployment(
+        job, version, run, time.sleep, now, source=source, tell=partial(print, file=sys.stderr)
+    )
     print(deployment.deploy())
+
+
+def _source(commit: str) -> Source:
+    engine = os.environ.get("CONTAINER_ENGINE") or "docker"
+    arguments = shlex.split(os.environ.get("IMAGE_BUILD_ARGS", ""))
+    return Source(commit, engine, tuple(arguments))
 
 
 def _commit() -> str:
@@ -79,7 +93,8 @@ def _commit() -> str:
                 timeout=30,
             ).stdout.strip()
             for command in (
-                ["status", "--porcelain", "--untracked-files=no"],
+                # Outputs of an environment are in no image.
+                ["status", "--porcelain", "--", ".", ":!deploy/environments"],
                 ["rev-parse", "--short=12", "HEAD"],
             )
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from deploy.gcloud import Command
+from deploy.commands import Command
 from deploy.outputs import OutputsError, values_of
 
 METADATA: Final = "beam_jobs/flex_template.json"
@@ -70,6 +70,21 @@ class Job:
     def image(self, version: str) -> str:
         """Return the image of a version."""
         return f"{self.registry}/beam:{version}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an image can be built from and with.
+
+    Attributes:
+        commit: what is checked out, unchanged.
+        engine: docker or podman.
+        arguments: more arguments of a build, such as a proxy's certificates.
+    """
+
+    commit: str
+    engine: str = "docker"
+    arguments: Command = ()
 
 
 def parse_job(env: str, document: object, metadata: Mapping[str, Any], name: str) -> Job:
@@ -147,10 +162,43 @@ def describe(job: Job, job_id: str) -> Command:
 
 
 def find_image(job: Job, version: str) -> Command:
-    """Return the command that prints the digest of a version's image."""
-    wanted = "--format=value(image_summary.digest)"
-    image, project = job.image(version), f"--project={job.project}"
-    return ("gcloud", "artifacts", "docker", "images", "describe", image, project, wanted)
+    """Return the command that prints what images of the job there are, as `digest_of` reads it."""
+    image = job.image(version).rpartition(":")[0]
+    wanted = (f"--project={job.project}", "--include-tags", "--format=json(version,tags)")
+    return ("gcloud", "artifacts", "docker", "images", "list", image, *wanted)
+
+
+def digest_of(version: str, images: str) -> str:
+    """Return the digest of a version's image, empty when there is none.
+
+    Args:
+        version: its tag.
+        images: what `find_image` printed. A filter of gcloud would compare tags as numbers.
+
+    Raises:
+        ValueError: that is nothing that gcloud prints.
+    """
+    try:
+        found = [each["version"] for each in json.loads(images or "[]") if version in each["tags"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"gcloud listed images as {images[:200]!r}") from error
+    return str(found[0]) if found else ""
+
+
+def build_image(job: Job, source: Source, version: str) -> Command:
+    """Return the command that builds a version's image from what is checked out."""
+    image = job.image(version)
+    arguments = {"VERSION": version, "REVISION": source.commit, "BEAM_JOBS_IMAGE": image}
+    return (
+        *(source.engine, "build", "--platform=linux/amd64", "--file=images/beam/Dockerfile"),
+        *(f"--build-arg={name}={value}" for name, value in arguments.items()),
+        *(*source.arguments, f"--tag={image}", "."),
+    )
+
+
+def push_image(job: Job, source: Source, version: str) -> Command:
+    """Return the command that pushes a version's image."""
+    return (source.engine, "push", job.image(version))
 
 
 def build(job: Job, version: str, labels: Mapping[str, str]) -> Command:

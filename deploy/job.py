@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from deploy import dataflow
 from deploy.bucket import DeploymentError
-from deploy.dataflow import Job
-from deploy.gcloud import Command
+from deploy.commands import Command
+from deploy.dataflow import Job, Source
 
 # A launcher's machine starts, pulls the image and builds the graph; then workers start.
 LIMIT_SECONDS: Final = 20 * 60
@@ -29,6 +29,11 @@ _ENDED: Final = frozenset(
 )
 # What a deployment notes at a job: its environment, version, and image, options and workers.
 _LABELS: Final = ("env", "version", "launch")
+
+_NOT_BUILT_HERE: Final = (
+    "what is checked out is not that version, so it is not built here; check it out and leave"
+    " --version away, or push the image, then run again"
+)
 
 Run = Callable[[Command], str]
 
@@ -47,12 +52,13 @@ class Seen:
         return self.labels.get("version", "")
 
 
-def show(job: Job, version: str) -> str:
+def show(job: Job, version: str, source: Source | None = None) -> str:
     """Return the commands of a deployment, for people."""
     labels = _labels(job, version, "FINGERPRINT")
     name = f"{job.name}-{dataflow.label(version)}-TIME"
     groups: dict[str, list[Command]] = {
         "look what is there:": [dataflow.find_active(job), dataflow.find_image(job, version)],
+        **_show_image(job, version, source),
         "write the template:": [dataflow.build(job, version, labels)],
         f"where {job.name} runs, check that it can be replaced:": [
             dataflow.validate(job, version, labels)
@@ -71,6 +77,16 @@ def show(job: Job, version: str) -> str:
     return "\n".join([*lines, "--apply runs them, waits, and goes back when it fails"])
 
 
+def _show_image(job: Job, version: str, source: Source | None) -> dict[str, list[Command]]:
+    if source is None:
+        return {f"{job.image(version)} must be there: {_NOT_BUILT_HERE}": []}
+    commands = [
+        dataflow.build_image(job, source, version),
+        dataflow.push_image(job, source, version),
+    ]
+    return {"where there is no such image, build and push it:": commands}
+
+
 @dataclass
 class Deployment:
     """One deployment of one version.
@@ -82,6 +98,9 @@ class Deployment:
         wait: waits so many seconds.
         now: when it is.
         limit: a job must run after so many seconds.
+        source: what the version's image is built from where there is none; None when what is
+            checked out is not that version.
+        tell: is told what takes minutes.
     """
 
     job: Job
@@ -90,6 +109,8 @@ class Deployment:
     wait: Callable[[float], None]
     now: datetime
     limit: float = LIMIT_SECONDS
+    source: Source | None = None
+    tell: Callable[[str], None] = lambda _: None
 
     def deploy(self) -> str:
         """Launch the version or let it take over; return what was done.
@@ -98,12 +119,7 @@ class Deployment:
             DeploymentError: says what runs now and what to do.
         """
         former = self._former()
-        digest = self.run(dataflow.find_image(self.job, self.version))
-        if not digest.startswith("sha256:"):
-            raise DeploymentError(
-                f"{self.job.image(self.version)}: there is no such image; build it and push it,"
-                " then run again"
-            )
+        digest = self._digest() or self._push()
         labels = _labels(self.job, self.version, dataflow.fingerprint(self.job, digest))
         if former and former.labels.get("launch") == labels["launch"]:
             self._publish(former.version)
@@ -133,6 +149,28 @@ class Deployment:
                 f"{self.job.name}: {', '.join(ids)} run at once; drain all but one, then run again"
             )
         return found[0] if found else None
+
+    def _digest(self) -> str:
+        """Return the digest of the version's image, empty when there is none."""
+        try:
+            images = self.run(dataflow.find_image(self.job, self.version))
+            return dataflow.digest_of(self.version, images)
+        except ValueError as error:
+            raise DeploymentError(f"{error}; update gcloud and run again") from error
+
+    def _push(self) -> str:
+        """Build and push the version's image; return its digest."""
+        image = self.job.image(self.version)
+        if self.source is None:
+            raise DeploymentError(f"{image}: there is no such image; {_NOT_BUILT_HERE}")
+        self.tell(f"{image}: there is no such image; building it, then pushing it")
+        self.run(dataflow.build_image(self.job, self.source, self.version))
+        self.run(dataflow.push_image(self.job, self.source, self.version))
+        if not (digest := self._digest()):
+            raise DeploymentError(
+                f"{image}: was pushed, and the registry does not have it; run again"
+            )
+        return digest
 
     def _publish(self, version: str) -> None:
         """Let DAGs start what runs now: the stream when it has died, and the replay."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploy import dataflow
-from deploy.gcloud import Command
+from deploy.commands import Command
 from tests.deploy.test_dataflow import job
 
 pytestmark = [
@@ -38,7 +38,11 @@ def test_commands_are_understood(tmp_path: Path) -> None:
         "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
     }
     # Those that have almost all flags; each costs gcloud two seconds of processor time.
-    commands = (dataflow.build(job(), "1", LABELS), dataflow.validate(job(), "1", LABELS))
+    commands = (
+        dataflow.build(job(), "1", LABELS),
+        dataflow.validate(job(), "1", LABELS),
+        dataflow.find_image(job(), "1"),
+    )
     with ThreadPoolExecutor(2) as threads:
         for text in threads.map(lambda command: said(command, environment), commands):
             assert "do not currently have an active account" in text

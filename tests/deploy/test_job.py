@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from deploy.bucket import DeploymentError
-from deploy.gcloud import Command
+from deploy.commands import Command
+from deploy.dataflow import Source, fingerprint
 from deploy.job import Deployment, show
 from tests.deploy.test_dataflow import job
 
@@ -22,13 +23,14 @@ class Cloud:
     """A gcloud; `coming` are the states that the next launches take on, one a look.
 
     A replacement that runs ends the job that it replaces, or `takes_over` says when it does.
-    Commands that begin with `refuses` are refused.
+    Commands that begin with `refuses` are refused. An image is there after a push that `arrives`.
     """
 
     coming: list[list[str]] = field(default_factory=list)
     digest: str = "sha256:1"
     takes_over: str = "RUNNING"
     refuses: str = "nothing"
+    arrives: bool = True
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     states: dict[str, list[str]] = field(default_factory=dict)
     replaces: dict[str, str] = field(default_factory=dict)
@@ -51,8 +53,13 @@ class Cloud:
             )
         if words.startswith("dataflow jobs describe"):
             return json.dumps(self._look(command[4]))
-        if words.startswith("artifacts docker images describe"):
-            return self.digest
+        if words.startswith("artifacts docker images list"):
+            images = [{"version": "sha256:0", "tags": ["1", "v2"]}]
+            if self.digest:
+                images.append({"version": self.digest, "tags": ["2", "edge"]})
+            return json.dumps(images)
+        if words.startswith("push "):
+            self.digest = "sha256:2" if self.arrives else ""
         if words.startswith("dataflow flex-template run"):
             return self._launch(command)
         if words.startswith("dataflow jobs cancel"):
@@ -114,14 +121,19 @@ LAUNCH = ["flex-template build", "snapshots create", "flex-template run"]
 REPLACE = ["flex-template build", VALIDATE, "snapshots create", UPDATE]
 
 
-def deploy(cloud: Cloud, version: str = "2", waits: list[float] | None = None) -> str:
+def deploy(
+    cloud: Cloud,
+    version: str = "2",
+    waits: list[float] | None = None,
+    source: Source | None = None,
+) -> str:
     waited = waits if waits is not None else []
-    return Deployment(job(), version, cloud, waited.append, NOW, limit=60).deploy()
+    return Deployment(job(), version, cloud, waited.append, NOW, limit=60, source=source).deploy()
 
 
-def refused(cloud: Cloud, version: str = "2") -> str:
+def refused(cloud: Cloud, version: str = "2", source: Source | None = None) -> str:
     with pytest.raises(DeploymentError) as caught:
-        deploy(cloud, version)
+        deploy(cloud, version, source=source)
     return str(caught.value)
 
 
@@ -186,13 +198,62 @@ def test_one_that_was_interrupted_is_finished_by_the_next() -> None:
     assert [verb.split()[0] for verb in cloud.verbs()] == ["cp", "flex-template"]
 
 
-def test_an_image_that_is_missing_stops_it() -> None:
+IMAGE = "europe-west1-docker.pkg.dev/my-project/images/beam:2"
+
+
+def test_an_image_that_is_missing_is_built_from_what_is_checked_out_and_pushed() -> None:
+    cloud, told = Cloud(digest=""), list[str]()
+    source = Source("c0ffee", "podman", ("--volume=/certs:/certs",))
+    Deployment(
+        job(), "2", cloud, lambda _: None, NOW, limit=60, source=source, tell=told.append
+    ).deploy()
+    assert told == [f"{IMAGE}: there is no such image; building it, then pushing it"]
+    assert cloud.calls[2:4] == [
+        "build --platform=linux/amd64 --file=images/beam/Dockerfile --build-arg=VERSION=2"
+        f" --build-arg=REVISION=c0ffee --build-arg=BEAM_JOBS_IMAGE={IMAGE}"
+        f" --volume=/certs:/certs --tag={IMAGE} .",
+        f"push {IMAGE}",
+    ]
+    assert launched(cloud.calls)
+    assert "launch=" + fingerprint(job(), "sha256:2") in launched(cloud.calls)[0]
+
+
+def test_an_image_that_is_there_is_not_built() -> None:
+    cloud = Cloud()
+    deploy(cloud, source=Source("c0ffee"))
+    assert not any(call.startswith(("build ", "push ")) for call in cloud.calls)
+
+
+def test_an_image_of_something_else_than_what_is_checked_out_is_not_built() -> None:
     cloud = Cloud(digest="")
     assert refused(cloud) == (
-        "europe-west1-docker.pkg.dev/my-project/images/beam:2: there is no such image; build it and"
-        " push it, then run again"
+        f"{IMAGE}: there is no such image; what is checked out is not that version, so it is not"
+        " built here; check it out and leave --version away, or push the image, then run again"
     )
     assert cloud.verbs() == []
+
+
+@pytest.mark.parametrize("step", ["build ", "push "])
+def test_a_build_or_push_that_fails_leaves_things_as_they_were(step: str) -> None:
+    cloud = Cloud(digest="", refuses=step)
+    assert refused(cloud, source=Source("c0ffee")) == "no quota; mend that and run again"
+    assert not any("flex-template" in call for call in cloud.calls)
+
+
+def test_a_push_that_does_not_arrive_is_noticed() -> None:
+    cloud = Cloud(digest="", arrives=False)
+    assert refused(cloud, source=Source("c0ffee")) == (
+        f"{IMAGE}: was pushed, and the registry does not have it; run again"
+    )
+
+
+@pytest.mark.parametrize("images", ["<html>", '{"tags": []}', '[{"tags": ["2"]}]', "[1]"])
+def test_images_that_gcloud_should_not_list_are_shown(images: str) -> None:
+    def run(command: Command) -> str:
+        return images if "images" in command else ""
+
+    with pytest.raises(DeploymentError, match=r"gcloud listed images as .*; update gcloud and run"):
+        Deployment(job(), "2", run, lambda _: None, NOW).deploy()
 
 
 @pytest.mark.parametrize("state", ["PENDING", "DRAINING"])
@@ -318,10 +379,16 @@ def test_what_gcloud_should_not_say_is_shown() -> None:
 
 
 def test_the_dry_run_shows_every_command() -> None:
-    lines = show(job(), "2").splitlines()
-    commands = [line for line in lines if line.startswith("gcloud ")]
+    lines = show(job(), "2", Source("c0ffee")).splitlines()
+    commands = [line for line in lines if line.startswith(("gcloud ", "docker "))]
     assert [command.split()[1] for command in commands] == [
-        *("dataflow", "artifacts", "dataflow", "dataflow", "pubsub", "dataflow", "dataflow"),
-        *("storage", "dataflow"),
+        *("dataflow", "artifacts", "build", "push", "dataflow", "dataflow", "pubsub"),
+        *("dataflow", "dataflow", "storage", "dataflow"),
     ]
-    assert all("--project=my-project" in command for command in commands)
+    assert all("--project=my-project" in each for each in commands if each.startswith("gcloud"))
+
+
+def test_the_dry_run_says_when_the_image_can_not_be_built_here() -> None:
+    shown = show(job(), "2")
+    assert f"{IMAGE} must be there: what is checked out is not that version" in shown
+    assert "docker build" not in shown

@@ -21,11 +21,27 @@ case "$*" in
   *"jobs describe job-0"*) echo '{"id": "job-0", "currentState": "JOB_STATE_RUNNING"}' ;;
   *"jobs describe check"*) echo '{"id": "check", "currentState": "JOB_STATE_DONE"}' ;;
   *"jobs describe"*) echo '{"id": "job-1", "currentState": "JOB_STATE_RUNNING"}' ;;
-  *"images describe"*) [ ! -e "$here/forbidden" ] || { cat "$here/forbidden" >&2; exit 1; }
-    echo sha256:1 ;;
+  *"images list"*) [ ! -e "$here/forbidden" ] || { cat "$here/forbidden" >&2; exit 1; }
+    [ ! -e "$here/missing" ] || [ -e "$here/pushed" ] || exit 0
+    echo '[{"version": "sha256:1", "tags": ["2", "c0ffee"]}]' ;;
   *graph_validate_only*) echo check ;;
   *"flex-template run"*) echo job-1 ;;
 esac
+"""
+# A checkout of commit c0ffee, changed when a file `changed` is there.
+GIT = """#!/bin/sh
+case "$*" in
+  *status*) [ ! -e "$(dirname "$0")/changed" ] || echo ' M beam_jobs/template.py' ;;
+  *) echo c0ffee ;;
+esac
+"""
+# Pushes where a person is logged in.
+DOCKER = """#!/bin/sh
+here="$(dirname "$0")"
+echo "$*" >> "$here/calls"
+[ "$1" = push ] || exit 0
+[ -e "$here/logged-in" ] || { echo 'denied: Unauthenticated request' >&2; exit 1; }
+touch "$here/pushed"
 """
 
 Run = Callable[..., int]
@@ -33,9 +49,11 @@ Run = Callable[..., int]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    path = tmp_path / "gcloud"
-    path.write_text(GCLOUD)
-    path.chmod(0o755)
+    for name, script in (("gcloud", GCLOUD), ("git", GIT), ("docker", DOCKER)):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.delenv("CONTAINER_ENGINE", raising=False)
+    monkeypatch.delenv("IMAGE_BUILD_ARGS", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     outputs = tmp_path / "outputs.json"
     outputs.write_text(json.dumps(GOOD))
@@ -72,6 +90,43 @@ def test_a_job_is_launched(run: Run, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (
         "--parameters=archive=gs://my-project-archive,archive_shards=4,dataset_location=" in told[4]
     )
+
+
+def test_an_image_that_is_missing_is_built_and_pushed(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("missing", "logged-in"):
+        (tmp_path / name).touch()
+    assert run("--apply") == 0
+    shown = capsys.readouterr()
+    assert shown.out == "deployed version c0ffee of stream-trades (dev): launched\n"
+    assert "images/beam:c0ffee: there is no such image; building it" in shown.err
+    build, push = calls(tmp_path)[2:4]
+    assert build.startswith("build --platform=linux/amd64 --file=images/beam/Dockerfile")
+    assert "--build-arg=REVISION=c0ffee" in build
+    assert push == "push europe-west1-docker.pkg.dev/my-project/images/beam:c0ffee"
+
+
+def test_a_push_that_is_refused_says_how_to_log_in(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "missing").touch()
+    assert run("--apply") == 1
+    assert "Unauthenticated request; let the engine push with `gcloud auth configure-docker" in (
+        capsys.readouterr().err
+    )
+    assert not any("flex-template" in call for call in calls(tmp_path))
+
+
+def test_a_changed_checkout_is_no_version(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "changed").touch()
+    assert run("--apply") == 2
+    assert "VERSION: expected what names one image for ever" in capsys.readouterr().err
+    (tmp_path / "missing").touch()
+    assert run("--version", "2", "--apply") == 1
+    assert "what is checked out is not that version" in capsys.readouterr().err
 
 
 def test_a_job_is_replaced(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from market_data.decode import from_microseconds
-
-FrameKey = tuple[str, int, int]
-"""Collector, epoch and sequence of a frame."""
+from market_data.frames import FrameKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,10 @@ from google.api_core.exceptions import NotFound
 from google.cloud import bigquery, pubsub_v1, storage
 
 from beam_jobs.archive import UPLOAD_SECONDS, ArchiveKey, storage_client
-from beam_jobs.durable import FrameKey, LoadedFrame, doubts
+from beam_jobs.durable import LoadedFrame, doubts
 from beam_jobs.read_archive import MANIFEST
 from beam_jobs.tables import bigquery_client
+from market_data.frames import FrameKey
 from market_data.tables import FRAMES
 
 log = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ from benchmarks import (
     soak,
     verify,
 )
-from benchmarks.tools import sandbox
+from benchmarks.whole_sandbox import sandbox
 
 Rows = list[dict[str, object]]
 # All run but soak, which has to be asked for.

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_jobs.frames import DecodedFrame
-from benchmarks.verify import _decimals
+from benchmarks.verify import decimals
 from market_data.decode import to_microseconds
 from market_data.layouts import Layout
 from market_data.records import FrameEntry
@@ -211,4 +211,4 @@ def _times(name: str, at_us: Integers) -> dict[str, pa.Array]:
 
 
 def _numeric(values: Integers, scale: int) -> pa.Array:
-    return _decimals(values, scale).cast(NUMERIC)
+    return decimals(values, scale).cast(NUMERIC)

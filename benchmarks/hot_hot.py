@@ -8,8 +8,7 @@ from typing import Final
 
 import psutil
 
-from benchmarks.soak import _state
-from benchmarks.tools import sandbox
+from benchmarks.whole_sandbox import sandbox, state_of
 from sandbox.bigquery.rest import query
 from sandbox.settings import PROJECT
 
@@ -66,7 +65,7 @@ def _cpu_seconds(home: Path) -> dict[str, float]:
     """Return the CPU time that processes have taken so far, in seconds of one core."""
     processes = {
         service.name: psutil.Process(service.pid)
-        for service in _state(home).services
+        for service in state_of(home).services
         if service.pid and service.name in _PROCESSES
     }
     return {name: sum(process.cpu_times()[:2]) for name, process in processes.items()}

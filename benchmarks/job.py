@@ -10,8 +10,9 @@ import os
 import time
 from typing import Any
 
-from benchmarks.publish import PROJECT, _frames
-from benchmarks.tools import made_up_trades, sandbox
+from benchmarks.publish import PROJECT, frames_of
+from benchmarks.tools import made_up_trades
+from benchmarks.whole_sandbox import sandbox
 from sandbox.warehouse import Warehouse
 
 _LOADED = """
@@ -26,7 +27,7 @@ def measure(trades: int) -> list[dict[str, object]]:
     """Publish so many trades at once and measure how fast the job takes them."""
     with sandbox("--rate", "1", "--market-size", "1") as environment:
         os.environ.update(environment)
-        frames = _frames(made_up_trades(trades))
+        frames = frames_of(made_up_trades(trades))
         _publish([frame.data for frame in frames])
         with Warehouse(PROJECT, environment["BIGQUERY_EMULATOR_HOST"]) as warehouse:
             row = _wait(warehouse, trades)

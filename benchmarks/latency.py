@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from benchmarks.publish import PROJECT
-from benchmarks.tools import sandbox
+from benchmarks.whole_sandbox import sandbox
 from sandbox.warehouse import Warehouse
 
 # Each stage: from which time to which, per trade; published and loaded are known per frame.

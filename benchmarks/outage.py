@@ -12,17 +12,22 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 
-from benchmarks.soak import _drain, _forget_auditor, _state
-from benchmarks.tools import sandbox
+from benchmarks.whole_sandbox import (
+    drain,
+    forget_auditor,
+    platform_in,
+    sandbox,
+    settings_of,
+    state_of,
+)
 from sandbox.bigquery.rest import query
 from sandbox.probes import get, post_json
-from sandbox.settings import HOST, Platform, Settings, platform_of
+from sandbox.settings import HOST, Platform
 
 RATE: Final = 5_000
 _BEFORE_SECONDS: Final = 20.0
@@ -61,7 +66,7 @@ class _Watch:
         waiting = re.search(rb"^collector_spool_bytes (\S+)", metrics, re.MULTILINE)
         self.spool_bytes.append(int(float(waiting[1])) if waiting else 0)
         self.resident_bytes.append(
-            sum(s.resident_bytes for s in _state(self.home).services if s.name == "collector")
+            sum(s.resident_bytes for s in state_of(self.home).services if s.name == "collector")
         )
         return self.received() - self.ask(_LOADED)["trades"]
 
@@ -73,7 +78,7 @@ class _Watch:
 
     def job_seconds(self) -> dict[int, float]:
         """Return the CPU time of the job so far by process: it is another one after a restart."""
-        (pid,) = (service.pid for service in _state(self.home).services if service.name == "job")
+        (pid,) = (service.pid for service in state_of(self.home).services if service.name == "job")
         with contextlib.suppress(psutil.Error):
             if pid:
                 return {pid: sum(psutil.Process(pid).cpu_times()[:2])}
@@ -101,13 +106,13 @@ def measure(seconds: int) -> list[dict[str, object]]:
         *("--rate", str(RATE), "--channels", "trade", "--pubsub", "embedded", "--no-airflow")
     ) as environment:
         os.environ.update(environment)
-        _forget_auditor()
+        forget_auditor()
         home = Path(environment["SANDBOX_HOME"])
-        watch = _Watch(home, _platform(home))
+        watch = _Watch(home, platform_in(home))
         _look_for(watch, _BEFORE_SECONDS)
         before = max(watch.resident_bytes)
         received = watch.received()
-        admin = _settings(home).ports.pubsub_admin
+        admin = settings_of(home).ports.pubsub_admin
         fault = {"kind": "unavailable", "target": "all", "seconds": seconds}
         status, body = post_json(f"http://{HOST}:{admin}/faults", fault)
         assert status < 300, body
@@ -157,11 +162,11 @@ def _catch_up(watch: _Watch) -> dict[str, float]:
 def _account(watch: _Watch) -> dict[str, object]:
     """Pause the market, wait for what is under way, and compare what was sent with the table."""
     post_json(f"{watch.platform.exchange_url}/sim/pause", {})
-    _drain(watch.platform)
+    drain(watch.platform)
     url = f"{watch.platform.exchange_url}/sim/totals"
     totals = json.loads(get(url, timeout=_ANSWER_SECONDS)[1])
     found = watch.ask(_FOUND)
-    state = _state(watch.home)
+    state = state_of(watch.home)
     return {
         "lost": sum(each["count"] for each in totals["trades"]) - found["ids"],
         "repeated": found["present"] - found["ids"],
@@ -169,17 +174,3 @@ def _account(watch: _Watch) -> dict[str, object]:
             f"{service.name} {service.restarts}" for service in state.services if service.restarts
         ),
     }
-
-
-def _settings(home: Path) -> Settings:
-    return Settings.from_document(_state(home).settings)
-
-
-def _platform(home: Path) -> Platform:
-    state: Any = _state(home)
-    return platform_of(
-        _settings(home),
-        started_at=datetime.fromisoformat(state.started_at),
-        ready_seconds=state.ready_seconds or 0.0,
-        peak_memory=dict,
-    )

@@ -34,7 +34,8 @@ class _Message:
     trades: int
 
 
-def _frames(messages: list[bytes]) -> list[_Message]:
+def frames_of(messages: list[bytes]) -> list[_Message]:
+    """Return messages as a collector would publish them."""
     sealer = Sealer(market="spot", collector="bench", epoch=1, with_quantities=False)
     size = Settings().frame_lines
     now = time.time_ns()
@@ -76,7 +77,7 @@ def _main(trades: int) -> dict[str, dict[str, float]]:
     messages = made_up_trades(trades)
     single = [_Message(message, 1) for message in messages[:20_000]]
     return {
-        "frames": _publish(_frames(messages), topic),
+        "frames": _publish(frames_of(messages), topic),
         "one trade a message": _publish(single, topic),
     }
 

@@ -12,20 +12,14 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from google.cloud.pubsub import SubscriberClient
-
-from benchmarks.tools import sandbox
+from benchmarks.whole_sandbox import drain, forget_auditor, platform_in, sandbox, state_of
 from sandbox.probes import post_json
-from sandbox.progress import Reader
-from sandbox.settings import AUDIT_SUBSCRIPTION, PROJECT, Platform, Settings, platform_of
-from sandbox.state import State, read_state
+from sandbox.state import State
 
 _SAMPLE_SECONDS: Final = 10.0
-_DRAIN_SECONDS: Final = 600.0
 
 
 def measure(seconds: int, rate: int = 5_000) -> list[dict[str, object]]:
@@ -45,7 +39,7 @@ def measure(seconds: int, rate: int = 5_000) -> list[dict[str, object]]:
     ) as environment:
         os.environ.update(environment)
         home = Path(environment["SANDBOX_HOME"])
-        _forget_auditor()
+        forget_auditor()
         samples: dict[str, list[float]] = defaultdict(list)
         for state in _states(home, seconds):
             for service in state.services:
@@ -57,25 +51,11 @@ def measure(seconds: int, rate: int = 5_000) -> list[dict[str, object]]:
         ]
 
 
-def _forget_auditor() -> None:
-    """Nobody pulls the certificate's subscription here: it would keep an hour of frames."""
-    with SubscriberClient() as client:
-        name = client.subscription_path(PROJECT, AUDIT_SUBSCRIPTION)
-        client.delete_subscription(subscription=name, timeout=30)
-
-
 def _states(home: Path, seconds: int) -> Iterator[State]:
     began = time.monotonic()
     while (passed := time.monotonic() - began) < seconds:
         time.sleep(min(_SAMPLE_SECONDS, seconds - passed))
-        yield _state(home)
-
-
-def _state(home: Path) -> State:
-    state = read_state(home)
-    if state is None:
-        raise LookupError(f"{home} has no state: the sandbox did not start")
-    return state
+        yield state_of(home)
 
 
 def _tenths(samples: list[float]) -> dict[str, object]:
@@ -93,15 +73,10 @@ def _ledger(home: Path) -> dict[str, object]:
     warnings.simplefilter("ignore", FutureWarning)  # Google's on our Python, once per library
     from sandbox.equality import compare_stages
 
-    state = _state(home)
-    platform = platform_of(
-        Settings.from_document(state.settings),
-        started_at=datetime.fromisoformat(state.started_at),
-        ready_seconds=state.ready_seconds or 0.0,
-        peak_memory=dict,
-    )
+    state = state_of(home)
+    platform = platform_in(home)
     post_json(f"{platform.exchange_url}/sim/pause", {})
-    drained = _drain(platform)
+    drained = drain(platform)
     lines, problems = compare_stages(platform)
     print("\n".join([*lines, *problems]), file=sys.stderr)
     restarts = sum(service.restarts for service in state.services)
@@ -111,17 +86,3 @@ def _ledger(home: Path) -> dict[str, object]:
         "mib_max": "",
         "found": (problems or [f"all stages equal, {drained}, {restarts} restarts"])[0],
     }
-
-
-def _drain(platform: Platform) -> str:
-    reader = Reader(platform)
-    began = time.monotonic()
-    while True:
-        progress = reader.read(exactly=True)
-        missing = progress.missing(progress.sealed)
-        passed = time.monotonic() - began
-        if not missing:
-            return f"{progress.loaded:,} trades, drained after {passed:.0f} s"
-        if passed > _DRAIN_SECONDS:
-            raise TimeoutError(f"not drained after {passed:.0f} s: {missing}")
-        time.sleep(1)

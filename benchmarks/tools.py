@@ -9,7 +9,6 @@ import random
 import re
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -108,27 +107,3 @@ def made_up_trades(count: int, *, symbols: int = 200, seed: int = 7) -> list[byt
             )
         )
     return messages
-
-
-@contextlib.contextmanager
-def sandbox(*arguments: str) -> Iterator[dict[str, str]]:
-    """Run a sandbox of its own and yield the environment that clients need to find it."""
-    with tempfile.TemporaryDirectory() as home:
-        command = [sys.executable, "-m", "sandbox"]
-        place = ["--home", home]
-        up = [*command, "up", *place, "--ports", "auto", "--detach", *arguments]
-        subprocess.run(up, check=True, stdout=subprocess.DEVNULL, timeout=180)
-        try:
-            state = json.loads((Path(home) / "state.json").read_text("utf-8"))
-            shown = subprocess.run(
-                [*command, "env", *place], check=True, capture_output=True, text=True, timeout=30
-            )
-            lines = (line.removeprefix("export ") for line in shown.stdout.splitlines())
-            environment = dict(line.split("=", 1) for line in lines if "=" in line)
-            addresses = {
-                f"ADDRESS_{service['name'].upper()}": service["address"].split(" ")[0]
-                for service in state["services"]
-            }
-            yield {**environment, **addresses, "SANDBOX_HOME": home}
-        finally:
-            subprocess.run([*command, "down", *place], check=True, timeout=60)

@@ -38,8 +38,8 @@ def _write_day(folder: Path, trades: int) -> None:
         columns = [
             pa.repeat(f"SYM{number:03}USDT", count),
             pa.array(np.arange(count)),
-            _decimals(6_100_000 + chance.integers(-1, 2, count).cumsum(), 2),
-            _decimals(chance.integers(1, 100_000, count), 5),
+            decimals(6_100_000 + chance.integers(-1, 2, count).cumsum(), 2),
+            decimals(chance.integers(1, 100_000, count), 5),
             pa.array(chance.integers(0, 2, count) == 1),
             pa.array(times).cast(TIMESTAMP).cast(_SCHEMA.field("traded_at").type),
         ]
@@ -47,6 +47,7 @@ def _write_day(folder: Path, trades: int) -> None:
             writer.write_table(pa.Table.from_arrays(columns, schema=_SCHEMA), 262_144)
 
 
-def _decimals(values: np.ndarray, scale: int) -> pa.Array:
+def decimals(values: np.ndarray, scale: int) -> pa.Array:
+    """Return integers as decimals with so many digits behind the point."""
     kind = pa.decimal64(18, scale)
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])

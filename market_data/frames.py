@@ -39,6 +39,9 @@ _LEVEL: Final = 1
 _HASH_LOG: Final = 10
 
 
+FrameKey = tuple[str, int, int]
+"""Collector, epoch (start of its life in µs since 1970) and sequence: what identifies a frame."""
+
 # What tables and the archive's paths can hold; a header beyond is none.
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

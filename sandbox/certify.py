@@ -116,7 +116,7 @@ def _certify(seconds: float, output: Path | None) -> int:
 
     def tick(note: str, *, exactly: bool = False) -> Progress:
         progress = reader.read(exactly=exactly)
-        kind = note.rstrip("0123456789 s")  # "closing klines in 9 s" is told once
+        kind = note.partition(" in ")[0]  # "closing klines in 9 s" is told once
         if kind not in said:
             said.add(kind)
             say(
@@ -133,7 +133,7 @@ def _certify(seconds: float, output: Path | None) -> int:
     drain(tick, say)
     dags = Dags(Airflow(os.environ["AIRFLOW_URL"], lambda: os.environ["AIRFLOW_PASSWORD"]))
     try:
-        dags.finish(CLOSING, lambda note: tick(note), say)
+        dags.finish(CLOSING, tick, say)
     except AirflowError as error:
         say(f"Airflow: {error}")
     certificate = collect(platform)

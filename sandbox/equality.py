@@ -27,9 +27,9 @@ from google.cloud import storage
 from beam_jobs.verify_archive import MANIFEST, verify_object
 from market_data.batches import decode_batch
 from market_data.decode import Origin
-from market_data.frames import Frame, FrameHeader, decode_frame, split_frames
+from market_data.frames import Frame, FrameHeader, FrameKey, decode_frame, split_frames
 from sandbox.probes import get
-from sandbox.progress import FrameKey, Reader
+from sandbox.progress import Reader
 from sandbox.settings import Platform
 from sandbox.warehouse import Warehouse
 

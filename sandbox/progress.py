@@ -17,14 +17,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
+from market_data.frames import FrameKey
 from sandbox.bigquery.rest import QueryError, Row, query
 from sandbox.probes import get
 from sandbox.settings import Platform
 
 # `{ids}` is `count(distinct trade_id)` for certain or `count(*)` for a glance.
-FrameKey = tuple[str, int, int]
-"""Collector, epoch and sequence of a frame."""
-
 _TRADES_SQL: Final = """
 select sum(ids) as ids, sum(present) as present,
   sum(greatest(last_id - first_id + 1 - ids, 0)) as missing, unix_micros(max(newest)) as newest

@@ -135,9 +135,8 @@ class Dags:
         """
         done: dict[str, Run] = {}
         known = self._airflow.dags()
-        for step in steps:
-            if step.dag not in known:
-                continue
+        wanted = [step for step in steps if step.dag in known]
+        for step in wanted:
             before = done.get(step.follows)
             if step.follows and (before is None or before.state != "success"):
                 say(f"  {step.dag:<16}not started: {step.follows} did not succeed")
@@ -149,7 +148,7 @@ class Dags:
             done[step.dag] = run = self._wait(run, meanwhile)
             self._airflow.pause(run.dag)
             say(f"  {run.dag:<16}{run.state:<9}{run.link}")
-        return all(run.state == "success" for run in done.values())
+        return all(step.dag in done and done[step.dag].state == "success" for step in wanted)
 
     def _start(
         self, step: Step, before: Run | None, meanwhile: Callable[[str], object]

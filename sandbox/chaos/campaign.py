@@ -23,6 +23,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from market_data.frames import FrameKey
 from sandbox import lifecycle
 from sandbox.chaos import prove
 from sandbox.chaos.draw import SYMBOLS
@@ -34,7 +35,7 @@ from sandbox.faults.script import Script
 from sandbox.marts import Marts
 from sandbox.probes import get, post_json
 from sandbox.process import members
-from sandbox.progress import FrameKey, Reader
+from sandbox.progress import Reader
 from sandbox.settings import DISK, OFF, SIMULATED, Platform, Ports, Settings, platform_of
 from sandbox.state import READY, State, read_state
 

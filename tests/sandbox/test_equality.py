@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from market_data.frames import Frame, FrameHeader, HeaderTotals, join_lines
+from market_data.frames import Frame, FrameHeader, FrameKey, HeaderTotals, join_lines
 from sandbox import equality
 from sandbox.equality import (
     Archived,
@@ -18,7 +18,6 @@ from sandbox.equality import (
     socket_problems,
     table,
 )
-from sandbox.progress import FrameKey
 
 MINUTE = datetime(2026, 2, 2, 2, 40, tzinfo=UTC)
 MINUTE_MS = 1_770_000_000_000

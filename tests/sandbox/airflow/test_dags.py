@@ -91,7 +91,7 @@ def test_what_follows_from_a_failure_is_not_waited_for() -> None:
 def test_an_asset_that_starts_nothing_is_given_up() -> None:
     world = World("build_marts", "check_quality")
     said: list[str] = []
-    dags_of(world).finish(CLOSING, world.wait, said.append)
+    assert not dags_of(world).finish(CLOSING, world.wait, said.append)
     assert "not started within 60 s" in said[1]
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from market_data.frames import FrameKey
 from sandbox import lifecycle
 from sandbox.chaos import campaign
 from sandbox.chaos.campaign import run_campaign
 from sandbox.chaos.plan import Plan
 from sandbox.faults.run import Injected
-from sandbox.progress import FrameKey, Progress
+from sandbox.progress import Progress
 from sandbox.settings import Settings
 from sandbox.state import READY, ServiceStatus, State
 

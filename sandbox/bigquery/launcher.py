@@ -13,8 +13,9 @@ library and the emulators' environment only. Eight things differ from `bqemulato
 * As many AppendRows streams may be open as a worker of the job needs. Each keeps a thread, and
   asyncio has no more threads than cores + 4: the next stream would wait for ever.
 * A statement that was parsed is remembered: bqemulator parses each some twenty times, which takes
-  longer than running it. So is what a statement became in DuckDB's SQL, for it and for those that
-  differ from it in long numbers only, as the statements of two runs of dbt do.
+  longer than running it. So is what a statement became in DuckDB's SQL, and the tree that is only
+  looked at, for it and for those that differ from it in long numbers only, as the statements of two
+  runs of dbt do.
 * NUMERIC is BigQuery's, with nine decimals. bqemulator says so of literals only, and forgets it
   where it rewrites a statement again, as for `timestamp_micros` or a view; DuckDB's has three.
 * Garbage is collected rarely, and not among what was imported.
@@ -27,6 +28,8 @@ library and the emulators' environment only. Eight things differ from `bqemulato
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import functools
 import gc
 import importlib.util
@@ -35,6 +38,7 @@ import os
 import re
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,6 +48,8 @@ _AUTOMATIC = "AUTO"
 _STAGING_FOLDER = "uploads"
 # Statements of two threads and their parts; a long one's tree takes about a megabyte.
 _PARSED = 64
+# Trees of shapes that are lent: of two runs of dbt, some of which are long.
+_SHARED = 256
 # Modules of bqemulator that only look at the trees of statements.
 _READERS = frozenset(
     f"bqemulator.{module}"
@@ -51,6 +57,10 @@ _READERS = frozenset(
         *("catalog.ddl_sync", "jobs.ddl_result", "jobs.executor", "jobs.routine_ddl"),
         "sql.catalog_schema",
     )
+)
+# And those that may change them, and are asked for each statement.
+_CHANGERS = frozenset(
+    f"bqemulator.{module}" for module in ("scripting.interpreter", "sql.rewriter.row_access_filter")
 )
 # A run of dbt has some two hundred statements with its tests, a build in full has others.
 _TRANSLATED = 1024
@@ -163,20 +173,64 @@ def remember_parsed(dialect: Any) -> None:
     dialect.parse = parse_or_copy
 
 
-def share_with_readers(sqlglot: Any) -> None:
-    """Let `sqlglot.parse_one` give the modules that change no tree the same one."""
+def share_trees(sqlglot: Any) -> None:
+    """Let `sqlglot.parse_one` give some modules the tree of the text's shape, or a copy of it."""
     original = sqlglot.parse_one
 
-    @functools.lru_cache(_PARSED)
-    def parse(sql: str, read: str) -> Any:
-        return original(sql, read=read)
+    @functools.lru_cache(_SHARED)
+    def shared(shape: str, read: str) -> SharedTree:
+        return SharedTree(original(shape, read=read), set(_LONG_NUMBER.findall(shape)))
 
     def parse_or_share(sql: str, read: Any = None, **options: Any) -> Any:
-        if options or sys._getframe(1).f_globals["__name__"] not in _READERS:
-            return original(sql, read=read, **options)
-        return parse(sql, read)
+        caller = sys._getframe(1).f_globals["__name__"]
+        if not options and caller in _READERS | _CHANGERS:
+            shape, numbers = shape_of(sql)
+            with contextlib.suppress(Exception):  # its message shall have the text's own numbers
+                if tree := shared(shape, read).lend(numbers):
+                    return tree if caller in _READERS else tree.copy()
+        return original(sql, read=read, **options)
 
     sqlglot.parse_one = parse_or_share
+
+
+class SharedTree:
+    """The tree of a shape, lent with the numbers of one text to one task of the loop at a time.
+
+    Args:
+        tree: of the shape.
+        stand_ins: the numbers in the shape.
+    """
+
+    def __init__(self, tree: Any, stand_ins: set[str]) -> None:
+        self._tree = tree
+        nodes = list(tree.walk())
+        self._places = [
+            (node, name, value)
+            for node in nodes
+            for name, value in node.args.items()
+            if isinstance(value, str) and _LONG_NUMBER.search(value)
+        ]
+        found = {each for *_, value in self._places for each in _LONG_NUMBER.findall(value)}
+        comments = " ".join(comment for node in nodes for comment in node.comments or ())
+        self._is_whole = found == stand_ins and not _LONG_NUMBER.search(comments)
+        self._borrower: Callable[[], asyncio.Task[Any] | None] = lambda: None
+        self._numbers: dict[str, str] = {}
+
+    def lend(self, numbers: dict[str, str]) -> Any:
+        """Return the tree with numbers for its stand-ins; None while another task has it."""
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:  # no loop in this thread
+            return None
+        borrower = self._borrower()
+        if borrower is task and numbers == self._numbers:
+            return self._tree
+        if not (task and self._is_whole) or (borrower and not borrower.done()):
+            return None
+        for node, name, value in self._places:
+            node.set(name, _LONG_NUMBER.sub(lambda found: numbers[found[0]], value))
+        self._borrower, self._numbers = weakref.ref(task), numbers
+        return self._tree
 
 
 def remember_translated(translator: Any, tables: Any, ok: Any) -> None:
@@ -205,11 +259,27 @@ def remember_translated(translator: Any, tables: Any, ok: Any) -> None:
     tables.rewrite_table_refs = remember_by_shape(tables.rewrite_table_refs)
 
 
+@functools.lru_cache(_PARSED)
+def shape_of(text: str) -> tuple[str, dict[str, str]]:
+    """Return a text with stand-ins for its long numbers, and the number of each stand-in.
+
+    Texts that differ in long numbers only have the same shape.
+    """
+    stand_ins: dict[str, str] = {}
+
+    def stand_in(found: re.Match[str]) -> str:
+        number = found[0]
+        return stand_ins.setdefault(number, str(10 ** (len(number) - 1) + len(stand_ins)))
+
+    shape = _LONG_NUMBER.sub(stand_in, text)
+    return shape, {each: number for number, each in stand_ins.items()}
+
+
 def remember_by_shape(translate: Callable[..., str]) -> Callable[..., str]:
     """Return a function of a text and arguments that remembers by the shape of the text.
 
-    Texts have the same shape when they differ in long numbers only. What became of one becomes of
-    the others with their numbers, unless it has not the same numbers as the text.
+    What became of one text becomes of others of its shape with their numbers, unless it has not the
+    same numbers as the text.
     """
 
     @functools.lru_cache(_TRANSLATED)
@@ -217,14 +287,8 @@ def remember_by_shape(translate: Callable[..., str]) -> Callable[..., str]:
         return translate(shape, *arguments)
 
     def of_text(text: str, *arguments: Hashable) -> str:
-        stand_ins: dict[str, str] = {}
-
-        def stand_in(found: re.Match[str]) -> str:
-            number = found[0]
-            return stand_ins.setdefault(number, str(10 ** (len(number) - 1) + len(stand_ins)))
-
-        result = of_shape(_LONG_NUMBER.sub(stand_in, text), *arguments)
-        numbers = {each: number for number, each in stand_ins.items()}
+        shape, numbers = shape_of(text)
+        result = of_shape(shape, *arguments)
         if numbers.keys() != set(_LONG_NUMBER.findall(result)):
             return translate(text, *arguments)
         return _LONG_NUMBER.sub(lambda found: numbers[found[0]], result)
@@ -303,7 +367,7 @@ def main(arguments: list[str]) -> int:
     give_each_thread_a_cursor(DuckDBEngine)
     give_streams_threads(grpc.aio)
     remember_parsed(Dialect)
-    share_with_readers(sqlglot)
+    share_trees(sqlglot)
     give_numeric_nine_decimals(DuckDBGenerator, exp.DType.DECIMAL)
     collect_garbage_rarely()
     run_forever(Settings(**emulator_settings(options)))

@@ -1,6 +1,8 @@
+import asyncio
 import sys
 import threading
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from sandbox.bigquery.launcher import (
     remember_by_shape,
     remember_parsed,
     remember_translated,
-    share_with_readers,
+    share_trees,
     spatial_extension,
 )
 
@@ -202,19 +204,134 @@ def test_translations_depend_on_types_and_caller_and_errors_name_the_statements_
     assert tables.rewrite_table_refs("1795305600000003", "p") == "p 1795305600000003"
 
 
-def test_modules_that_only_look_share_a_tree() -> None:
-    parser = types.SimpleNamespace(parse_one=lambda sql, read=None, **_: [sql, read])
-    share_with_readers(parser)
+class Node:
+    """Stands for a node of sqlglot's: a text, and the nodes of its words."""
 
-    def ask(module: str, **options: str) -> Any:
-        names = {"__name__": module, "sqlglot": parser, "options": options}
-        return eval("sqlglot.parse_one('select 1', read='bigquery', **options)", names)  # noqa: S307
+    def __init__(self, text: str, comments: list[str] | None = None) -> None:
+        self.args: dict[str, Any] = {"this": text, "is_long": True}
+        self.comments = comments
+        self.words = [Node(word) for word in text.split()] if " " in text else []
 
-    reader = "bqemulator.catalog.ddl_sync"
-    assert ask(reader) is ask(reader)
-    assert ask(reader) == ["select 1", "bigquery"]
-    assert ask(reader, into="x") is not ask(reader, into="x")
-    assert ask("bqemulator.sql.translator") is not ask("bqemulator.sql.translator")
+    def walk(self) -> list["Node"]:
+        return [self, *self.words]
+
+    def set(self, name: str, value: str) -> None:
+        self.args[name] = value
+
+    def copy(self) -> "Node":
+        return Node(self.args["this"], self.comments)
+
+    def __str__(self) -> str:
+        return " ".join(word.args["this"] for word in self.words)
+
+
+class Parser:
+    """Stands for the module sqlglot; `parsed` is what was parsed."""
+
+    def __init__(self) -> None:
+        self.parsed: list[str] = []
+        share_trees(self)
+
+    def parse_one(self, sql: str, read: Any = None, **_: str) -> Node:
+        self.parsed.append(sql)
+        if "wrong" in sql:
+            raise ValueError(sql)
+        text, _, comment = sql.partition(" --")
+        return Node(text, [comment])
+
+    def ask(self, sql: str, module: str = "catalog.ddl_sync", **options: str) -> Node:
+        names = {
+            "__name__": f"bqemulator.{module}",
+            "sqlglot": self,
+            "sql": sql,
+            "options": options,
+        }
+        node: Node = eval("sqlglot.parse_one(sql, read='bigquery', **options)", names)  # noqa: S307
+        assert str(node) == sql.partition(" --")[0]
+        return node
+
+
+def in_a_task(*functions: Callable[[], Any]) -> list[Any]:
+    """Call functions, each in a task of its own, one after another."""
+
+    async def call(function: Callable[[], Any]) -> Any:
+        return function()
+
+    async def each() -> list[Any]:
+        return [await asyncio.create_task(call(function)) for function in functions]
+
+    return asyncio.run(each())
+
+
+FIRST = "select t from x__tmp094913906212 where at > 1795305600000001"
+SECOND = FIRST.replace("094913906212", "095327737514").replace("0001", "0002")
+
+
+def test_statements_of_one_shape_share_a_tree_with_their_own_numbers() -> None:
+    parser = Parser()
+    first, again, second = in_a_task(
+        lambda: parser.ask(FIRST), lambda: parser.ask(FIRST), lambda: parser.ask(SECOND)
+    )
+    assert first is again is second
+    assert len(parser.parsed) == 1
+
+
+def test_a_tree_that_another_task_has_is_not_changed() -> None:
+    parser = Parser()
+
+    async def hold() -> tuple[Node, Node]:
+        mine = parser.ask(FIRST)
+        (other,) = await asyncio.gather(asyncio.create_task(ask_second()))
+        assert str(mine) == FIRST
+        assert parser.ask(FIRST) is mine
+        return mine, other
+
+    async def ask_second() -> Node:
+        return parser.ask(SECOND)
+
+    mine, other = asyncio.run(hold())
+    assert mine is not other
+
+
+def test_a_task_with_two_statements_of_one_shape_has_two_trees() -> None:
+    parser = Parser()
+
+    def both() -> None:
+        first, second = parser.ask(FIRST), parser.ask(SECOND)
+        assert first is not second
+        assert (str(first), str(second)) == (FIRST, SECOND)
+
+    in_a_task(both)
+
+
+def test_who_changes_trees_has_a_copy() -> None:
+    parser, module = Parser(), "sql.rewriter.row_access_filter"
+    shared, copy, second = in_a_task(
+        lambda: parser.ask(FIRST),
+        lambda: parser.ask(FIRST, module),
+        lambda: parser.ask(SECOND, module),
+    )
+    assert len({id(each) for each in (shared, copy, second)}) == 3
+    assert len(parser.parsed) == 1
+
+
+def test_other_callers_and_texts_are_parsed_by_themselves() -> None:
+    parser = Parser()
+    comment = f"{FIRST} -- of 1795305600000009"
+    in_a_task(
+        lambda: parser.ask(FIRST, "sql.translator"),
+        lambda: parser.ask(FIRST, into="x"),
+        lambda: parser.ask(comment),
+        lambda: parser.ask(comment),
+    )
+    assert parser.ask(FIRST) is not parser.ask(FIRST), "no task, so nobody returns it"
+    assert parser.parsed[:2] == [FIRST, FIRST]
+    assert parser.parsed.count(comment) == 2
+
+
+def test_an_error_has_the_numbers_of_the_text() -> None:
+    with pytest.raises(ValueError, match="wrong at 1795305600000001"):
+        in_a_task(lambda: Parser().ask("wrong at 1795305600000001"))
 
 
 def test_a_server_has_a_thread_for_each_stream() -> None:

@@ -2,7 +2,7 @@
 
 Run as a script by the *emulators'* Python (`sandbox.services` builds the command), not by the
 platform's: bqemulator pins libraries that ours contradict. So this file imports the standard
-library and the emulators' environment only. Eight things differ from `bqemulator start`:
+library and the emulators' environment only. Nine things differ from `bqemulator start`:
 
 * No automatic time-travel snapshot: it copies the whole table at every write, so appends slow down
   with the table and memory grows without end. `CREATE SNAPSHOT TABLE` still works;
@@ -16,6 +16,8 @@ library and the emulators' environment only. Eight things differ from `bqemulato
   longer than running it. So is what a statement became in DuckDB's SQL, and the tree that is only
   looked at, for it and for those that differ from it in long numbers only, as the statements of two
   runs of dbt do.
+* A request is answered in one task. bqemulator takes two threads to find settings and caller, and
+  three more tasks for a log that we turn off and for metrics that nobody reads.
 * NUMERIC is BigQuery's, with nine decimals. bqemulator says so of literals only, and forgets it
   where it rewrites a statement again, as for `timestamp_micros` or a view; DuckDB's has three.
 * Garbage is collected rarely, and not among what was imported.
@@ -296,6 +298,28 @@ def remember_by_shape(translate: Callable[..., str]) -> Callable[..., str]:
     return of_text
 
 
+def answer_in_one_task(server: Any, dependencies: Any, decoder: Any) -> None:
+    """Let requests get what they need without threads, and pass no middleware that observes.
+
+    Args:
+        server: the module that calls `create_app`.
+        dependencies: FastAPI's module that calls what a request needs.
+        decoder: the class of middleware that stays.
+    """
+    original = server.create_app
+
+    def create_app(context: Any) -> Any:
+        app = original(context)
+        app.user_middleware = [each for each in app.user_middleware if each.cls is decoder]
+        return app
+
+    async def run_here(function: Any, *arguments: Any, **options: Any) -> Any:
+        return function(*arguments, **options)
+
+    server.create_app = create_app
+    dependencies.run_in_threadpool = run_here
+
+
 def give_numeric_nine_decimals(generator: Any, decimal: Hashable) -> None:
     """Let a generator class of sqlglot write NUMERIC without digits as `DECIMAL(38, 9)`.
 
@@ -352,12 +376,16 @@ def main(arguments: list[str]) -> int:
 
     remember_translated(SQLTranslator, tables, Ok)
 
+    from bqemulator import server  # type: ignore[import-not-found]
+    from bqemulator.api.middleware import (  # type: ignore[import-not-found]
+        GzipRequestMiddleware,
+    )
     from bqemulator.config import Settings  # type: ignore[import-not-found]
-    from bqemulator.server import run_forever  # type: ignore[import-not-found]
     from bqemulator.storage.engine import DuckDBEngine  # type: ignore[import-not-found]
     from bqemulator.versioning.snapshots import (  # type: ignore[import-not-found]
         SnapshotManager,
     )
+    from fastapi.dependencies import utils  # type: ignore[import-not-found]
     from sqlglot import exp
     from sqlglot.dialects.dialect import Dialect  # type: ignore[import-not-found]
     from sqlglot.generators.duckdb import DuckDBGenerator  # type: ignore[import-not-found]
@@ -366,11 +394,12 @@ def main(arguments: list[str]) -> int:
     disable_automatic_snapshots(SnapshotManager)
     give_each_thread_a_cursor(DuckDBEngine)
     give_streams_threads(grpc.aio)
+    answer_in_one_task(server, utils, GzipRequestMiddleware)
     remember_parsed(Dialect)
     share_trees(sqlglot)
     give_numeric_nine_decimals(DuckDBGenerator, exp.DType.DECIMAL)
     collect_garbage_rarely()
-    run_forever(Settings(**emulator_settings(options)))
+    server.run_forever(Settings(**emulator_settings(options)))
     return 0
 
 

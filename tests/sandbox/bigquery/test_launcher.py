@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox.bigquery.launcher import (
+    answer_in_one_task,
     disable_automatic_snapshots,
     emulator_settings,
     give_each_thread_a_cursor,
@@ -332,6 +333,25 @@ def test_other_callers_and_texts_are_parsed_by_themselves() -> None:
 def test_an_error_has_the_numbers_of_the_text() -> None:
     with pytest.raises(ValueError, match="wrong at 1795305600000001"):
         in_a_task(lambda: Parser().ask("wrong at 1795305600000001"))
+
+
+def test_a_request_is_answered_in_one_task() -> None:
+    class Kept: ...
+
+    class Dropped: ...
+
+    def create_app(context: str) -> Any:
+        layers = [types.SimpleNamespace(cls=each) for each in (Kept, Dropped)]
+        return types.SimpleNamespace(context=context, user_middleware=layers)
+
+    server = types.SimpleNamespace(create_app=create_app)
+    dependencies = types.SimpleNamespace()
+    answer_in_one_task(server, dependencies, Kept)
+    app = server.create_app("of the emulator")
+    assert app.context == "of the emulator"
+    assert [layer.cls for layer in app.user_middleware] == [Kept]
+    thread = asyncio.run(dependencies.run_in_threadpool(threading.get_ident))
+    assert thread == threading.get_ident()
 
 
 def test_a_server_has_a_thread_for_each_stream() -> None:

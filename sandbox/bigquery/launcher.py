@@ -376,7 +376,7 @@ def main(arguments: list[str]) -> int:
 
     remember_translated(SQLTranslator, tables, Ok)
 
-    from bqemulator import server  # type: ignore[import-not-found]
+    from bqemulator import server
     from bqemulator.api.middleware import (  # type: ignore[import-not-found]
         GzipRequestMiddleware,
     )
@@ -385,7 +385,7 @@ def main(arguments: list[str]) -> int:
     from bqemulator.versioning.snapshots import (  # type: ignore[import-not-found]
         SnapshotManager,
     )
-    from fastapi.dependencies import utils  # type: ignore[import-not-found]
+    from fastapi.dependencies import utils
     from sqlglot import exp
     from sqlglot.dialects.dialect import Dialect  # type: ignore[import-not-found]
     from sqlglot.generators.duckdb import DuckDBGenerator  # type: ignore[import-not-found]

@@ -2,7 +2,7 @@
 
 Run as a script by the *emulators'* Python (`sandbox.services` builds the command), not by the
 platform's: bqemulator pins libraries that ours contradict. So this file imports the standard
-library and the emulators' environment only. Nine things differ from `bqemulator start`:
+library and the emulators' environment only. Ten things differ from `bqemulator start`:
 
 * No automatic time-travel snapshot: it copies the whole table at every write, so appends slow down
   with the table and memory grows without end. `CREATE SNAPSHOT TABLE` still works;
@@ -10,6 +10,8 @@ library and the emulators' environment only. Nine things differ from `bqemulator
 * Each thread has a DuckDB cursor of its own. bqemulator shares one connection between the loop
   that answers REST and the threads that answer the Storage API: a query during an append can stop
   both for ever (one holds Python's lock, the other the connection's), or read the other's result.
+* Tables in memory are tidied up after 256 MB of changes, not after sixteen megabytes: every
+  time the statement that happens to come then would wait for up to a second.
 * As many AppendRows streams may be open as a worker of the job needs. Each keeps a thread, and
   asyncio has no more threads than cores + 4: the next stream would wait for ever.
 * A statement that was parsed is remembered: bqemulator parses each some twenty times, which takes
@@ -68,6 +70,7 @@ _CHANGERS = frozenset(
 _TRANSLATED = 1024
 # Times in microseconds, and the times of day in dbt's names of temporary tables.
 _LONG_NUMBER = re.compile(r"(?<![\d.])(?:\d{16}|\d{12})(?![\d.])")
+_CHECKPOINT = "256MB"
 # A writer has a stream a table, a worker a writer a thread; threads are made as streams come.
 _STREAMS = 128
 
@@ -146,6 +149,21 @@ def give_each_thread_a_cursor(engine: Any) -> None:
         return cursors.cursor
 
     engine.connection = property(connection)
+
+
+def checkpoint_rarely(engine: Any) -> None:
+    """Let a DuckDBEngine class that keeps tables in memory checkpoint them rarely.
+
+    On disk a checkpoint bounds what a start has to read again, so there it stays as it is.
+    """
+    original = engine._apply_session_pragmas
+
+    def apply(self: Any) -> None:
+        original(self)
+        if self._settings.data_dir is None:
+            self._connection.execute(f"SET GLOBAL checkpoint_threshold = '{_CHECKPOINT}'")
+
+    engine._apply_session_pragmas = apply
 
 
 def give_streams_threads(aio: Any) -> None:
@@ -393,6 +411,7 @@ def main(arguments: list[str]) -> int:
     install_spatial_extension()
     disable_automatic_snapshots(SnapshotManager)
     give_each_thread_a_cursor(DuckDBEngine)
+    checkpoint_rarely(DuckDBEngine)
     give_streams_threads(grpc.aio)
     answer_in_one_task(server, utils, GzipRequestMiddleware)
     remember_parsed(Dialect)

@@ -10,6 +10,7 @@ import pytest
 
 from sandbox.bigquery.launcher import (
     answer_in_one_task,
+    checkpoint_rarely,
     disable_automatic_snapshots,
     emulator_settings,
     give_each_thread_a_cursor,
@@ -333,6 +334,24 @@ def test_other_callers_and_texts_are_parsed_by_themselves() -> None:
 def test_an_error_has_the_numbers_of_the_text() -> None:
     with pytest.raises(ValueError, match="wrong at 1795305600000001"):
         in_a_task(lambda: Parser().ask("wrong at 1795305600000001"))
+
+
+@pytest.mark.parametrize(("folder", "settings"), [(None, 1), (Path("/d"), 0)])
+def test_only_tables_in_memory_are_checkpointed_rarely(folder: Path | None, settings: int) -> None:
+    executed: list[str] = []
+
+    class Engine:
+        _settings = types.SimpleNamespace(data_dir=folder)
+        _connection = types.SimpleNamespace(execute=executed.append)
+
+        def _apply_session_pragmas(self) -> None:
+            executed.append("SET TimeZone = 'UTC'")
+
+    checkpoint_rarely(Engine)
+    Engine()._apply_session_pragmas()
+    assert executed[0] == "SET TimeZone = 'UTC'"
+    assert len(executed) == 1 + settings
+    assert all("checkpoint_threshold" in sql for sql in executed[1:])
 
 
 def test_a_request_is_answered_in_one_task() -> None:

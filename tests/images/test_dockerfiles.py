@@ -47,6 +47,9 @@ def test_bases_are_pinned_and_the_same(name: str) -> None:
         if word == "ARG" and rest.split("=")[0].endswith("_IMAGE") and "=" in rest
     )
     assert found["PYTHON_IMAGE"] == PYTHON_IMAGE
+    for base in found.values():
+        tag = base.rpartition(":")[2]
+        assert re.match(r"\d", tag), f"{base}: expected a tag that begins with a version"
     for word, rest in instructions(DOCKERFILES[name]):
         if word == "FROM":
             base = rest.split(" AS ")[0].strip("${}")

@@ -179,10 +179,16 @@ def digest_of(version: str, images: str) -> str:
         ValueError: that is nothing that gcloud prints.
     """
     try:
-        found = [each["version"] for each in json.loads(images or "[]") if version in each["tags"]]
-    except (ValueError, KeyError, TypeError) as error:
+        found = {tag: each["version"] for each in json.loads(images or "[]") for tag in _tags(each)}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"gcloud listed images as {images[:200]!r}") from error
-    return str(found[0]) if found else ""
+    return str(found.get(version, ""))
+
+
+def _tags(image: Mapping[str, Any]) -> list[str]:
+    """Return the tags of an image; an older gcloud joins them, an image may have none."""
+    tags = image.get("tags") or ""
+    return [tag.strip() for tag in (tags.split(",") if isinstance(tags, str) else tags)]
 
 
 def build_image(job: Job, source: Source, version: str) -> Command:

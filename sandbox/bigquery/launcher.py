@@ -66,6 +66,7 @@ _READERS = frozenset(
 _CHANGERS = frozenset(
     f"bqemulator.{module}" for module in ("scripting.interpreter", "sql.rewriter.row_access_filter")
 )
+_BORROWERS = _READERS | _CHANGERS
 # A run of dbt has some two hundred statements with its tests, a build in full has others.
 _TRANSLATED = 1024
 # Times in microseconds, and the times of day in dbt's names of temporary tables.
@@ -203,7 +204,7 @@ def share_trees(sqlglot: Any) -> None:
 
     def parse_or_share(sql: str, read: Any = None, **options: Any) -> Any:
         caller = sys._getframe(1).f_globals["__name__"]
-        if not options and caller in _READERS | _CHANGERS:
+        if not options and caller in _BORROWERS:
             shape, numbers = shape_of(sql)
             with contextlib.suppress(Exception):  # its message shall have the text's own numbers
                 if tree := shared(shape, read).lend(numbers):

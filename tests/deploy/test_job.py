@@ -10,7 +10,7 @@ import pytest
 
 from deploy.bucket import DeploymentError
 from deploy.commands import Command
-from deploy.dataflow import Source, fingerprint
+from deploy.dataflow import Source, digest_of, fingerprint
 from deploy.job import Deployment, show
 from tests.deploy.test_dataflow import job
 
@@ -245,6 +245,20 @@ def test_a_push_that_does_not_arrive_is_noticed() -> None:
     assert refused(cloud, source=Source("c0ffee")) == (
         f"{IMAGE}: was pushed, and the registry does not have it; run again"
     )
+
+
+@pytest.mark.parametrize(
+    ("images", "digest"),
+    [
+        ('[{"version": "sha256:9", "tags": ["2"]}, {"version": "sha256:8"}]', "sha256:9"),
+        ('[{"version": "sha256:9", "tags": "edge, 2"}]', "sha256:9"),
+        ('[{"version": "sha256:9", "tags": ["2.0", "12"]}]', ""),
+        ('[{"version": "sha256:9", "tags": "2.0,12"}, {"version": "sha256:8", "tags": []}]', ""),
+        ("", ""),
+    ],
+)
+def test_an_image_is_found_by_its_whole_tag(images: str, digest: str) -> None:
+    assert digest_of("2", images) == digest
 
 
 @pytest.mark.parametrize("images", ["<html>", '{"tags": []}', '[{"tags": ["2"]}]', "[1]"])

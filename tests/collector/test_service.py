@@ -570,9 +570,13 @@ class TestProcess:
                 async with method(exchange.url + path) as answer:
                     return await answer.json()  # type: ignore[no-any-return]
 
+            def has_begun(found: dict[str, Any]) -> bool:
+                """A symbol's record begins with its first durable trade: no kill comes before."""
+                return found["lines"]["published"] >= 100 and len(found["symbols"]) == 4
+
             for _ in range(2):
                 with self.running(environment, log) as process:
-                    await self.ledger(settings, lambda found: found["lines"]["published"] >= 100)
+                    await self.ledger(settings, has_begun)
                     await sim("/sim/cut")
                     process.kill()
                 await asyncio.sleep(0.5)

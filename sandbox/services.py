@@ -40,11 +40,15 @@ from sandbox.settings import (
 from sandbox.supervisor import Port, Service
 
 # Data of a run, below its home; removed for a run that wants to start afresh.
+PUBSUB_FOLDER: Final = "pubsub"
 GCS_FOLDER: Final = "gcs"
 BIGQUERY_FOLDER: Final = "bigquery"
 SPOOL_FOLDER: Final = "spool"
 SPOOL_2_FOLDER: Final = "spool-2"
-DATA_FOLDERS: Final = (GCS_FOLDER, BIGQUERY_FOLDER, SPOOL_FOLDER, SPOOL_2_FOLDER, HOME_FOLDER)
+DATA_FOLDERS: Final = (
+    *(PUBSUB_FOLDER, GCS_FOLDER, BIGQUERY_FOLDER),
+    *(SPOOL_FOLDER, SPOOL_2_FOLDER, HOME_FOLDER),
+)
 BIGQUERY_HOME: Final = "bigquery-home"  # DuckDB's extension; costs a second to make anew
 
 # The end of a demo waits for the last object; the job's default of a minute is for a real bucket.
@@ -113,6 +117,7 @@ def _pubsub(settings: Settings, base: Mapping[str, str]) -> Service:
     embedded = (
         *(sys.executable, "-m", "sandbox.pubsub", "--host", HOST),
         *("--port", str(port.number), "--admin-port", str(admin.number)),
+        *("--journal", str(settings.home / PUBSUB_FOLDER / "journal.db")),
     )
     return Service(
         name="pubsub",

@@ -1,7 +1,8 @@
 """`python -m sandbox.pubsub`: the embedded Pub/Sub as a process.
 
 Prints one line, `ready on HOST:PORT` (and `, admin on HOST:PORT` with `--admin-port`), when it
-serves. SIGTERM and SIGINT stop it with exit code 0; a taken port or a wrong setting ends it with 2.
+serves. SIGTERM and SIGINT stop it with exit code 0; a taken port, a wrong setting or a journal that
+cannot be read ends it with 2.
 """
 
 import argparse
@@ -10,8 +11,10 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sandbox.pubsub.admin import AdminServer
+from sandbox.pubsub.journal import JournalError
 from sandbox.pubsub.server import PortTakenError, PubSubServer, ServerSettings
 
 EXIT_USAGE = 2
@@ -51,6 +54,12 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         default=default.pull_wait_seconds,
         help="seconds that a pull waits for a first message at most; default: %(default)s",
     )
+    parser.add_argument(
+        "--journal",
+        type=Path,
+        metavar="FILE",
+        help="keep what is held over restarts and kills; default: in memory only",
+    )
     parser.add_argument("--fault-seed", type=int, default=default.fault_seed)
     options = parser.parse_args(arguments)
     server = ServerSettings(
@@ -59,6 +68,7 @@ def parse_settings(arguments: Sequence[str]) -> Settings:
         max_bytes=options.max_bytes,
         pull_wait_seconds=options.pull_wait,
         fault_seed=options.fault_seed,
+        journal=options.journal,
     )
     return Settings(server, options.admin_port)
 
@@ -90,6 +100,7 @@ async def serve(settings: Settings) -> None:
 
     Raises:
         PortTakenError: one of the ports cannot be listened on.
+        JournalError: the journal cannot be opened or is damaged.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -114,7 +125,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the process; return its exit code."""
     try:
         asyncio.run(serve(parse_settings(arguments)))
-    except PortTakenError as error:
+    except (PortTakenError, JournalError) as error:
         print(f"sandbox.pubsub: {error}", file=sys.stderr)
         return EXIT_USAGE
     return 0

@@ -53,7 +53,7 @@ class Outbox:
         """Acknowledge, or do nothing and say nothing when a fault drops it."""
         if self._gateway.faults.strikes("drop_ack", self._gateway.clock()):
             return
-        subscription.acknowledge(ack_ids)
+        self._gateway.store.acknowledge(subscription, ack_ids)
         self._gateway.wake(subscription)
 
     def forget(self, subscription: Subscription) -> None:

@@ -11,12 +11,15 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import grpc
 
+from sandbox.pubsub.durable import DurableStore
 from sandbox.pubsub.faults import FaultPlan
+from sandbox.pubsub.journal import Journal
 from sandbox.pubsub.model import MAX_PUBLISH_BYTES
 from sandbox.pubsub.publisher import Publisher
 from sandbox.pubsub.rpc import Gateway
@@ -50,6 +53,7 @@ class ServerSettings:
             Google's emulator wait almost until the client's deadline; Beam's DirectRunner, which
             pulls with 30 s, would fire its timers that late on an idle subscription.
         fault_seed: seed of faults that strike by chance.
+        journal: file that keeps what is held over restarts and kills; None: in memory only.
     """
 
     host: str = "127.0.0.1"
@@ -57,6 +61,7 @@ class ServerSettings:
     max_bytes: int = 512 * 1024 * 1024
     pull_wait_seconds: float = 2.0
     fault_seed: int = 0
+    journal: Path | None = None
 
 
 class PortTakenError(Exception):
@@ -71,6 +76,9 @@ def wall_clock() -> int:
 class PubSubServer:
     """A Pub/Sub in this process, served over gRPC on loopback.
 
+    Raises:
+        JournalError: the journal cannot be opened or is damaged.
+
     Attributes:
         store: its state, to look into; change it only from the server's event loop.
         faults: what goes wrong on purpose.
@@ -80,7 +88,12 @@ class PubSubServer:
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self.clock = wall_clock
-        self.store = Store(settings.max_bytes, first_number=wall_clock())
+        self._journal = Journal(settings.journal) if settings.journal else None
+        self.store = (
+            DurableStore(settings.max_bytes, wall_clock(), self._journal)
+            if self._journal
+            else Store(settings.max_bytes, wall_clock())
+        )
         self.faults = FaultPlan(settings.fault_seed)
         self.port = 0
         self._gateway = Gateway(self.store, self.faults, self.clock)
@@ -123,6 +136,8 @@ class PubSubServer:
                 await self._ticker
         if self._server:
             await self._server.stop(STOP_GRACE_SECONDS)
+        if self._journal:
+            self._journal.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -2,7 +2,7 @@
 
 Called by the gRPC layer (`publisher`, `subscriber`, `streaming`) and by `admin` for statistics.
 Pure: no I/O, no clock; `now` (microseconds since 1970 UTC) is an argument. All state is in memory
-and ends with the process.
+and ends with the process; `durable` is a store whose state does not.
 
 Memory is bounded by age (the retention of each subscription, topic and snapshot) and by bytes
 (`max_bytes`, content plus `MESSAGE_OVERHEAD_BYTES` a message, counted once however many
@@ -191,10 +191,13 @@ class Store:
             raise NotFoundError(f"Subscription does not exist (resource={name})")
         return self._subscriptions[name]
 
-    def update_subscription(self, name: str, settings: SubscriptionSettings) -> Subscription:
+    def update_subscription(
+        self, name: str, settings: SubscriptionSettings, now: int
+    ) -> Subscription:
         """Replace a subscription's settings; whether it is ordered cannot change."""
         subscription = self.subscription(name)
         self._check_settings(settings)
+        subscription.expire(now)
         subscription.apply(settings)
         return subscription
 
@@ -212,6 +215,14 @@ class Store:
         """Return one page of a project's subscriptions by name, and the token of the next."""
         return _page(self._subscriptions, check_project(project), page_size, token)
 
+    def acknowledge(self, subscription: Subscription, ack_ids: Sequence[str]) -> list[int]:
+        """Acknowledge to a subscription; return the sequences that are gone from its backlog.
+
+        Raises:
+            InvalidArgumentError: see `Subscription.acknowledge`.
+        """
+        return subscription.acknowledge(ack_ids)
+
     def _check_settings(self, settings: SubscriptionSettings) -> None:
         settings.check()
         if settings.dead_letter_topic:
@@ -225,9 +236,9 @@ class Store:
         draft = _dead_letter_draft(subscription, entry)
         try:
             self.pool.check_room(draft.content_bytes + MESSAGE_OVERHEAD_BYTES)
+            self._append(topic, [draft], now)
         except ResourceExhaustedError:
             return False
-        self._append(topic, [draft], now)
         return True
 
     # -- snapshots and seek --------------------------------------------------------------------
@@ -244,6 +255,7 @@ class Store:
             FailedPreconditionError: the subscription's topic is deleted.
         """
         check_name("snapshots", name)
+        self._drop_old_snapshots(now)
         if name in self._snapshots:
             raise AlreadyExistsError(f"Snapshot already exists (resource={name})")
         subscription = self.subscription(subscription_name)
@@ -273,10 +285,16 @@ class Store:
 
     def delete_snapshot(self, name: str) -> None:
         """Delete a snapshot and let go of its messages."""
-        snapshot = self.snapshot(name)
-        del self._snapshots[name]
-        self._keepers.get(snapshot.topic, {}).pop(name, None)
+        self._drop_snapshot(self.snapshot(name))
+
+    def _drop_snapshot(self, snapshot: Snapshot) -> None:
+        del self._snapshots[snapshot.name]
+        self._keepers.get(snapshot.topic, {}).pop(snapshot.name, None)
         snapshot.log.clear()
+
+    def _drop_old_snapshots(self, now: int) -> None:
+        for snapshot in [s for s in self._snapshots.values() if s.expires_at <= now]:
+            self._drop_snapshot(snapshot)
 
     def snapshots(self, project: str, page_size: int, token: str) -> tuple[list[Snapshot], str]:
         """Return one page of a project's snapshots by name, and the token of the next."""
@@ -290,7 +308,7 @@ class Store:
         subscription = self.subscription(name)
         subscription.expire(now)
         subscription.topic.expire(now)
-        known = _in_order(
+        known = in_order(
             subscription.topic.log.messages(),
             subscription.unacked_messages(),
             subscription.retained_messages(),
@@ -319,7 +337,7 @@ class Store:
         subscription.expire(now)
         kept = snapshot.log.messages()
         wanted = {message.sequence for message in kept}
-        known = _in_order(subscription.unacked_messages(), subscription.retained_messages())
+        known = in_order(subscription.unacked_messages(), subscription.retained_messages())
         subscription.seek(kept, [item for item in known if item.sequence not in wanted])
         return subscription
 
@@ -329,8 +347,7 @@ class Store:
         """Apply retention and lease deadlines everywhere; return who has something to deliver."""
         for topic in self._topics.values():
             topic.expire(now)
-        for snapshot in [s for s in self._snapshots.values() if s.expires_at <= now]:
-            self.delete_snapshot(snapshot.name)
+        self._drop_old_snapshots(now)
         for subscription in self._subscriptions.values():
             subscription.expire(now)
         return [item for item in self._subscriptions.values() if item.has_ready()]
@@ -344,7 +361,7 @@ class Store:
         return {name: item.stats(now) for name, item in self._subscriptions.items()}
 
 
-def _in_order(*groups: list[Message]) -> list[Message]:
+def in_order(*groups: list[Message]) -> list[Message]:
     """Merge messages of one topic, each once, in publish order."""
     by_sequence = {message.sequence: message for group in groups for message in group}
     return [by_sequence[sequence] for sequence in sorted(by_sequence)]

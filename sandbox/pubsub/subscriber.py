@@ -111,7 +111,8 @@ class Subscriber:
     def _update(self, request: Pb) -> Pb:
         name = request.subscription.name
         settings = merge_subscription(self._store.subscription(name).settings, request)
-        return from_subscription(self._store.update_subscription(name, settings))
+        updated = self._store.update_subscription(name, settings, self._gateway.clock())
+        return from_subscription(updated)
 
     def _list(self, request: Pb) -> Pb:
         page, token = self._store.subscriptions(

@@ -137,20 +137,48 @@ class Subscription:
             deliveries.append(Delivery(ack_id, entry.message, entry.attempts))
         return deliveries
 
-    def acknowledge(self, ack_ids: Sequence[str]) -> None:
+    def acknowledge(self, ack_ids: Sequence[str]) -> list[int]:
         """End the named leases for good; ids of the past are ignored, as Pub/Sub does.
 
         An acknowledgement after the deadline still counts when the message has not been delivered
         again in the meantime (so does Google's emulator).
 
+        Returns:
+            The sequences that are gone from the backlog.
+
         Raises:
             InvalidArgumentError: none given, or one is malformed; nothing is acknowledged then.
         """
-        for entry in self._leased_entries(ack_ids):
-            self._acknowledged += 1
-            self._remove(entry)
-            if self.settings.retain_acked:
-                self._retain(entry.message)
+        entries = self._leased_entries(ack_ids)
+        for entry in entries:
+            self._acknowledge(entry)
+        return [entry.message.sequence for entry in entries]
+
+    def settle(self, sequences: Iterable[int], is_acknowledged: bool) -> None:
+        """Take messages out of the backlog that an earlier life has seen the end of.
+
+        Args:
+            sequences: which; those that are gone are ignored.
+            is_acknowledged: by a subscriber; else they went to the dead letter topic.
+        """
+        for sequence in sequences:
+            entry = self._unacked.get(sequence)
+            if entry is None:
+                continue
+            if is_acknowledged:
+                self._acknowledge(entry)
+            else:
+                self._remove(entry)
+
+    def begin_life(self, first_lease: int) -> None:
+        """Forget what only the process before this one knew.
+
+        Its ack ids name no lease of this life, because leases are counted on from `first_lease`;
+        the counters begin with the backlog.
+        """
+        self._last_lease = first_lease
+        self._received = len(self._unacked)
+        self._delivered = self._acknowledged = self._expired = self._dead_lettered = 0
 
     def modify_ack_deadline(self, ack_ids: Sequence[str], seconds: int, now: int) -> None:
         """Let the named leases end `seconds` from now; 0 refuses the messages (nack).
@@ -399,6 +427,12 @@ class Subscription:
             heapify(self._timers)
 
     # -- retention -----------------------------------------------------------------------------
+
+    def _acknowledge(self, entry: Entry) -> None:
+        self._acknowledged += 1
+        self._remove(entry)
+        if self.settings.retain_acked:
+            self._retain(entry.message)
 
     def _retain(self, message: Message) -> None:
         self._pool.hold(message)

@@ -1,7 +1,8 @@
 """Shared by the tests of the embedded Pub/Sub: a store in a small world, and a live server."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from types import SimpleNamespace
+from typing import cast
 
 import grpc
 import pytest
@@ -10,7 +11,9 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOT
 from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 
-from sandbox.pubsub.model import SECOND, Draft, SubscriptionSettings, TopicSettings
+from sandbox.pubsub.durable import DurableStore
+from sandbox.pubsub.journal import Journal
+from sandbox.pubsub.model import SECOND, Draft, Message, SubscriptionSettings, TopicSettings
 from sandbox.pubsub.server import PubSubServer, ServerSettings
 from sandbox.pubsub.store import Store
 from sandbox.pubsub.subscription import Subscription
@@ -24,9 +27,9 @@ START = 1_700_000_000 * SECOND
 class World:
     """A store with one topic, a clock that the test pushes, and short verbs."""
 
-    def __init__(self, max_bytes: int = 10_000_000) -> None:
+    def __init__(self, max_bytes: int = 10_000_000, store: Store | None = None) -> None:
         self.now = START
-        self.store = Store(max_bytes, first_number=1)
+        self.store = store or Store(max_bytes, first_number=1)
         self.topic = self.store.create_topic(TOPIC, TopicSettings())
 
     def subscribe(self, name: str = SUBSCRIPTION, **settings: object) -> Subscription:
@@ -43,13 +46,60 @@ class World:
         return [d.message.draft.data.decode() for d in self.pull(subscription, count)]
 
     def ack(self, subscription: Subscription, deliveries) -> None:
-        subscription.acknowledge([d.ack_id for d in deliveries])
+        self.store.acknowledge(subscription, [d.ack_id for d in deliveries])
 
     def nack(self, subscription: Subscription, deliveries) -> None:
         subscription.modify_ack_deadline([d.ack_id for d in deliveries], 0, self.now)
 
     def later(self, seconds: float) -> None:
         self.now += int(seconds * SECOND)
+
+
+def holdings(store: Store) -> dict[str, object]:
+    """Return all that a client could find out about a store, save for leases and counters."""
+
+    def shown(messages: Iterable[Message]) -> list[tuple[object, ...]]:
+        return sorted((m.sequence, m.message_id, m.published_at, m.draft.data) for m in messages)
+
+    return {
+        "bytes": store.pool.bytes,
+        "topics": {
+            name: (
+                *(topic.settings, topic.stats(), topic.last_published_at),
+                shown(topic.log.messages()),
+            )
+            for name, topic in store._topics.items()
+        },
+        "subscriptions": {
+            name: (
+                *(each.topic.shown_name, each.number, each.settings),
+                *(shown(each.unacked_messages()), shown(each.retained_messages())),
+            )
+            for name, each in store._subscriptions.items()
+        },
+        "snapshots": {
+            name: (
+                *(each.topic.shown_name, dict(each.labels), each.expires_at),
+                shown(each.log.messages()),
+            )
+            for name, each in store._snapshots.items()
+        },
+    }
+
+
+class Reading:
+    """A journal that is only read."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.path, self.read = journal.path, journal.read
+
+    def append(self, content: bytes) -> None:
+        """Forget it."""
+
+
+def replayed(journal: Journal) -> DurableStore:
+    """Return what a process that began now would know."""
+    return DurableStore(10**9, 1, cast(Journal, Reading(journal)))
 
 
 @pytest.fixture

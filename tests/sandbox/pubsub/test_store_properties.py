@@ -1,17 +1,23 @@
 """What must hold whatever publishers, subscribers and time do to the store.
 
 A model beside the store keeps, for every subscription, the set of messages that are not
-acknowledged and the one ack id of each that counts.
+acknowledged and the one ack id of each that counts. The same must hold for a store with a journal,
+whose process ends now and then.
 """
 
 from collections import defaultdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from sandbox.pubsub.durable import DurableStore
+from sandbox.pubsub.journal import Journal
 from sandbox.pubsub.model import SECOND, RetryPolicy, State
-from tests.sandbox.pubsub.conftest import World
+from sandbox.pubsub.store import Store
+from tests.sandbox.pubsub.conftest import World, holdings, replayed
 
 NAMES = {
     "plain": {},
@@ -20,18 +26,28 @@ NAMES = {
     "both": {"ordered": True, "retain_acked": True},
     "retrying": {"ordered": True, "retry": RetryPolicy(SECOND, 4 * SECOND)},
 }
+
+
+def full_name(name):
+    return f"projects/crypto-local/subscriptions/{name}"
+
+
 names = st.sampled_from(sorted(NAMES))
 picks = st.lists(st.integers(0, 12), min_size=1, max_size=6)
 
 
 class PubSub(RuleBasedStateMachine):
+    def make_store(self):
+        return Store(10_000_000, first_number=1)
+
     @initialize()
     def start(self):
-        self.world = World()
+        self.world = World(store=self.make_store())
         self.jobs = {
-            name: self.world.subscribe(f"projects/crypto-local/subscriptions/{name}", **chosen)
-            for name, chosen in NAMES.items()
+            name: self.world.subscribe(full_name(name), **chosen) for name, chosen in NAMES.items()
         }
+        self.received_before = dict.fromkeys(NAMES, 0)  # in earlier lives of the process
+        self.delivered_before = dict.fromkeys(NAMES, 0)
         self.published = {}  # message id -> (publish time, ordering key), in publish order
         self.unacked = {name: set() for name in NAMES}
         self.current = {name: {} for name in NAMES}  # message id -> the ack id that counts
@@ -157,8 +173,8 @@ class PubSub(RuleBasedStateMachine):
             stats = job.stats(self.world.now)
             assert stats.backlog_messages == len(self.unacked[name])
             assert stats.outstanding_messages == len(self.leased(job))
-            assert stats.delivered_messages == len(self.history[name])
-            assert stats.received_messages == len(self.published)
+            assert stats.delivered_messages == len(self.history[name]) - self.delivered_before[name]
+            assert stats.received_messages == len(self.published) - self.received_before[name]
             if name not in self.sought:
                 assert stats.received_messages == stats.acked_messages + stats.backlog_messages
 
@@ -196,5 +212,48 @@ class PubSub(RuleBasedStateMachine):
             assert (job._ready, job._keys, job._leases) == ([], {}, {})
 
 
+class DurablePubSub(PubSub):
+    def make_store(self):
+        self.folder = TemporaryDirectory()
+        self.first_number = 1
+        self.journal = Journal(Path(self.folder.name) / "journal.db")
+        return DurableStore(10_000_000, self.first_number, self.journal)
+
+    @rule(passed=st.sampled_from([0, 1, 1_000_000]))
+    def ends_and_begins_again(self, passed):
+        """The journal is as a kill leaves it: closing writes nothing."""
+        self.journal.close()
+        self.first_number += passed
+        self.journal = Journal(self.journal.path)
+        self.world.store = DurableStore(10_000_000, self.first_number, self.journal)
+        self.jobs = {name: self.world.store.subscription(full_name(name)) for name in NAMES}
+        for name in NAMES:
+            self.current[name].clear()
+            self.received_before[name] = len(self.published) - len(self.unacked[name])
+            self.delivered_before[name] = len(self.history[name])
+        self.sought.clear()
+
+    @rule()
+    def rewrite(self):
+        self.world.store.rewrite()
+
+    @invariant()
+    def the_journal_says_what_is_held(self):
+        assert holdings(replayed(self.journal)) == holdings(self.world.store)
+
+    @invariant()
+    def no_id_comes_twice(self):
+        ids = [d.ack_id for name in NAMES for d in self.history[name]]
+        assert len(ids) == len(set(ids))
+
+    def teardown(self):
+        super().teardown()
+        if hasattr(self, "folder"):
+            self.journal.close()
+            self.folder.cleanup()
+
+
 PubSub.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 TestPubSub = PubSub.TestCase
+DurablePubSub.TestCase.settings = settings(PubSub.TestCase.settings, max_examples=100)
+TestDurablePubSub = DurablePubSub.TestCase

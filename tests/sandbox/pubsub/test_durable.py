@@ -1,0 +1,417 @@
+"""What a store with a journal knows after its process was killed.
+
+`test_store_properties.py` has the interleavings of everything else.
+"""
+
+import itertools
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from google.api_core import exceptions
+
+from sandbox.pubsub.durable import SMALL_JOURNAL_BYTES, DurableStore
+from sandbox.pubsub.errors import ResourceExhaustedError
+from sandbox.pubsub.journal import Journal, JournalError
+from sandbox.pubsub.model import (
+    DEFAULT_RETENTION,
+    SECOND,
+    RetryPolicy,
+    SubscriptionSettings,
+    TopicSettings,
+)
+from sandbox.pubsub.records import LifeBegan, TopicDeleted, encode
+from tests.sandbox.pubsub.conformance import ONCE, Line, connected, free_port, until
+from tests.sandbox.pubsub.conftest import (
+    SNAPSHOT,
+    START,
+    SUBSCRIPTION,
+    TOPIC,
+    World,
+    holdings,
+    replayed,
+)
+
+DEAD = "projects/crypto-local/topics/dead"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal(tmp_path / "journal.db")
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def world(journal: Journal) -> World:
+    return World(store=DurableStore(10_000_000, START, journal))
+
+
+@pytest.fixture(params=["as written", "rewritten"])
+def held(request: pytest.FixtureRequest, world: World) -> Callable[[], dict[str, object]]:
+    """Returns what a store knows after a restart, which must be what the running one does."""
+
+    def check() -> dict[str, object]:
+        store = world.store
+        assert isinstance(store, DurableStore)
+        if request.param == "rewritten":
+            store.rewrite()
+        found = holdings(replayed(store._journal))
+        assert found == holdings(store)
+        return found
+
+    return check
+
+
+class TestEveryChange:
+    def test_settings_of_all_kinds(self, world: World, held) -> None:
+        world.store.create_topic(DEAD, TopicSettings({"a": "b"}, 600 * SECOND))
+        world.subscribe(
+            ordered=True,
+            retain_acked=True,
+            retry=RetryPolicy(SECOND, 2 * SECOND),
+            dead_letter_topic=DEAD,
+            labels={"team": "data"},
+            expiration_ttl=86_400 * SECOND,
+        )
+        world.publish("a", "b", key="k")
+        held()
+
+    def test_updates(self, world: World, held) -> None:
+        job = world.subscribe(retain_acked=True)
+        world.publish("a", "b")
+        world.ack(job, world.pull(job, 1))
+        world.store.update_topic(TOPIC, TopicSettings({"a": "b"}, 3600 * SECOND), world.now)
+        world.publish("c")
+        world.store.update_subscription(SUBSCRIPTION, SubscriptionSettings(), world.now)
+        held()
+
+    def test_an_update_brings_nothing_back_that_retention_had_dropped(self, world, held) -> None:
+        job = world.subscribe(retention=600 * SECOND)
+        world.publish("a")
+        world.later(601)
+        world.store.expire(world.now)
+        world.store.update_subscription(SUBSCRIPTION, SubscriptionSettings(), world.now)
+        held()
+        assert job.unacked_messages() == []
+
+    def test_deletions(self, world: World, held) -> None:
+        world.subscribe()
+        other = world.subscribe("projects/crypto-local/subscriptions/other")
+        world.publish("a")
+        world.store.create_snapshot(SNAPSHOT, SUBSCRIPTION, {"why": "deploy"}, world.now)
+        world.store.delete_snapshot(SNAPSHOT)
+        world.store.delete_subscription(other.name)
+        held()
+
+    def test_a_deleted_topic_and_a_new_one_of_its_name(self, world: World, held) -> None:
+        world.subscribe()
+        world.publish("a")
+        world.store.create_snapshot(SNAPSHOT, SUBSCRIPTION, {}, world.now)
+        world.store.delete_topic(TOPIC)
+        world.store.create_topic(TOPIC, TopicSettings())
+        world.publish("b")
+        world.subscribe("projects/crypto-local/subscriptions/new")
+        world.publish("c")
+        held()
+
+    def test_what_the_topic_itself_retains(self, world: World, held) -> None:
+        world.store.update_topic(TOPIC, TopicSettings(retention=600 * SECOND), world.now)
+        world.publish("a")
+        world.later(400)
+        world.publish("b")
+        world.later(400)
+        world.store.expire(world.now)
+        world.publish("c")
+        job = world.subscribe()
+        world.store.seek_to_time(SUBSCRIPTION, START, world.now)
+        assert world.texts(job) == ["b", "c"]
+        restarted = held()
+        assert len(restarted["subscriptions"][SUBSCRIPTION][-2]) == 2
+
+    def test_both_seeks(self, world: World, held) -> None:
+        job = world.subscribe(retain_acked=True)
+        world.publish("a", "b")
+        world.store.create_snapshot(SNAPSHOT, SUBSCRIPTION, {}, world.now)
+        world.ack(job, world.pull(job))
+        world.later(1)
+        world.publish("c")
+        world.store.seek_to_time(SUBSCRIPTION, world.now, world.now)
+        assert [m.draft.data for m in job.unacked_messages()] == [b"c"]
+        held()
+        world.ack(job, world.pull(job))
+        world.store.seek_to_snapshot(SUBSCRIPTION, SNAPSHOT, world.now)
+        assert [m.draft.data for m in job.unacked_messages()] == [b"a", b"b", b"c"]
+        held()
+
+    def test_a_snapshot_expires_and_another_takes_its_name(self, world: World, held) -> None:
+        job = world.subscribe()
+        world.publish("old")
+        world.store.create_snapshot(SNAPSHOT, SUBSCRIPTION, {}, world.now)
+        world.ack(job, world.pull(job))
+        world.now += DEFAULT_RETENTION
+        world.publish("new")
+        world.store.create_snapshot(SNAPSHOT, SUBSCRIPTION, {}, world.now)
+        [message] = world.store.snapshot(SNAPSHOT).log.messages()
+        assert message.draft.data == b"new"
+        held()
+
+    def test_dead_letters(self, world: World, held) -> None:
+        world.store.create_topic(DEAD, TopicSettings())
+        job = world.subscribe(dead_letter_topic=DEAD, retain_acked=True)
+        world.store.create_subscription(f"{SUBSCRIPTION}-dead", DEAD, SubscriptionSettings())
+        world.publish("bad", "good")
+        for _ in range(5):
+            world.nack(job, world.pull(job, 1))
+        restarted = held()
+        assert [len(each[-2]) for each in restarted["subscriptions"].values()] == [1, 1]
+        assert len(restarted["subscriptions"][SUBSCRIPTION][-1]) == 0, "not acknowledged"
+
+
+class TestANewLife:
+    def restarted(self, world: World, first_number: int = START) -> DurableStore:
+        journal = world.store._journal
+        journal.close()
+        world.store = DurableStore(10_000_000, first_number, Journal(journal.path))
+        return world.store
+
+    def test_leases_end_and_old_ack_ids_mean_nothing(self, world: World) -> None:
+        job = world.subscribe()
+        world.publish("a", "b", "c")
+        old = world.pull(job)
+        store = self.restarted(world)
+        job = store.subscription(SUBSCRIPTION)
+        assert world.texts(job) == ["a", "b", "c"]
+        assert store.acknowledge(job, [delivery.ack_id for delivery in old]) == []
+        store._journal.close()
+
+    @pytest.mark.parametrize("clock", [START - 3600 * SECOND, START, START + 1])
+    def test_no_id_comes_again_even_when_the_clock_is_set_back(self, world, clock) -> None:
+        world.subscribe()
+        ids, acks = [], []
+        for _ in range(3):
+            ids += world.publish("x", "y")
+            store = world.store
+            acks += [d.ack_id for d in world.pull(store.subscription(SUBSCRIPTION))]
+            self.restarted(world, clock)
+        assert len(ids) == len(set(ids)) == 6
+        assert len(acks) == len(set(acks)) == 2 + 4 + 6
+        world.store._journal.close()
+
+    def test_more_than_the_limit_is_kept_and_publishers_wait(self, world: World) -> None:
+        job = world.subscribe()
+        world.publish(*["x" * 1000] * 20)
+        journal = world.store._journal
+        journal.close()
+        store = world.store = DurableStore(10_000, START, Journal(journal.path))
+        job = store.subscription(SUBSCRIPTION)
+        with pytest.raises(ResourceExhaustedError):
+            world.publish("more")
+        world.ack(job, world.pull(job))
+        world.publish("more")
+        store._journal.close()
+
+    @pytest.mark.parametrize(
+        ("record", "reason"),
+        [(b"\xc1", "malformed"), (encode(TopicDeleted(DEAD)), "Topic not found")],
+    )
+    def test_a_damaged_journal_is_refused_by_name(self, world: World, record, reason) -> None:
+        world.store._journal.append(record)
+        expected = rf"--journal .*journal\.db: record 3 does not fit: .*{reason}.*remove the file"
+        with pytest.raises(JournalError, match=re.compile(expected, re.IGNORECASE)):
+            self.restarted(world)
+
+    def test_the_first_record_is_the_beginning(self, journal: Journal) -> None:
+        DurableStore(10**6, START, journal)
+        assert [*journal.read()] == [encode(LifeBegan(START))]
+
+
+class TestSize:
+    def test_it_is_rewritten_when_it_is_twice_as_large_as_what_is_held(self, world: World) -> None:
+        job = world.subscribe()
+        journal, largest = world.store._journal, 0
+        for _ in range(30):
+            world.publish(*["x" * 1_000_000] * 9)
+            world.ack(job, world.pull(job))
+            world.later(1)
+            world.store.expire(world.now)
+            largest = max(largest, journal.size)
+        assert largest < SMALL_JOURNAL_BYTES + 10_000_000
+        assert holdings(replayed(journal)) == holdings(world.store)
+
+    def test_a_full_disk_refuses_what_it_cannot_keep(self, world: World) -> None:
+        job = world.subscribe()
+        world.publish("kept")
+        database = world.store._journal._database
+        [pages] = database.execute("pragma page_count").fetchone()
+        database.execute(f"pragma max_page_count={pages}")
+        with pytest.raises(ResourceExhaustedError, match="make room on its disk"):
+            world.publish("x" * 1_000_000)
+        assert world.texts(job) == ["kept"]
+        assert holdings(replayed(world.store._journal)) == holdings(world.store)
+
+    def test_a_rewriting_that_fails_is_tried_again_later(self, world: World, monkeypatch) -> None:
+        def refuse(contents: Iterable[bytes]) -> None:
+            raise ResourceExhaustedError("full")
+
+        job, journal = world.subscribe(), world.store._journal
+        with monkeypatch.context() as patch:
+            patch.setattr(journal, "replace", refuse)
+            while journal.size <= SMALL_JOURNAL_BYTES:
+                world.publish(*["x" * 1_000_000] * 9)
+                world.ack(job, world.pull(job))
+            world.publish("kept")
+            assert world.store.expire(world.now) == [job], "time goes on"
+        while journal.size > SMALL_JOURNAL_BYTES:
+            world.publish(*["x" * 1_000_000] * 9)
+            world.store.expire(world.now)
+            world.ack(job, world.pull(job))
+        assert holdings(replayed(journal)) == holdings(world.store)
+
+    def test_dead_letters_wait_for_room(self, world: World) -> None:
+        world.store.create_topic(DEAD, TopicSettings())
+        job = world.subscribe(dead_letter_topic=DEAD)
+        world.publish("x" * 100_000)
+        database = world.store._journal._database
+        [pages] = database.execute("pragma page_count").fetchone()
+        database.execute(f"pragma max_page_count={pages}")
+        for _ in range(6):
+            world.nack(job, world.pull(job))
+        assert len(job.unacked_messages()) == 1
+        database.execute("pragma max_page_count=100000")
+        world.nack(job, world.pull(job))
+        assert job.unacked_messages() == []
+        assert holdings(replayed(world.store._journal)) == holdings(world.store)
+
+
+class Server:
+    """`python -m sandbox.pubsub --journal` on one port, life after life."""
+
+    def __init__(self, journal: Path) -> None:
+        self.port = free_port()
+        self._command = [
+            *(sys.executable, "-m", "sandbox.pubsub"),
+            *("--journal", str(journal), "--port", str(self.port)),
+        ]
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> "Server":
+        process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        self._process = process
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"ready on 127.0.0.1:{self.port}\n"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.end(signal.SIGTERM) == 0
+
+    def end(self, number: signal.Signals) -> int:
+        assert self._process is not None
+        self._process.send_signal(number)
+        with self._process as process:
+            return process.wait(15)
+
+    def kill_and_start(self) -> None:
+        self.end(signal.SIGKILL)
+        self.__enter__()
+
+
+@contextmanager
+def in_a_thread(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    over = threading.Event()
+    thread = threading.Thread(target=work, args=(over,))
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(60)
+    assert not thread.is_alive()
+
+
+class Traffic:
+    """A publisher and a consumer, which note what the server told them."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        self.published: set[str] = set()
+        self.delivered: set[str] = set()
+        self.acknowledged: set[str] = set()
+        self.repeated: set[str] = set()
+
+    def publish(self, over: threading.Event) -> None:
+        for first in itertools.count(0, 20):
+            if over.is_set():
+                break
+            texts = [str(first + each) for each in range(20)]
+            messages = [{"data": text.encode()} for text in texts]
+            with unavailable_now_and_then():
+                self.line.publisher.api.publish(topic=self.line.topic, messages=messages, **ONCE)
+                self.published |= set(texts)
+
+    def consume(self, over: threading.Event) -> None:
+        while not over.is_set() or self.published - self.delivered:
+            with unavailable_now_and_then():
+                batch = self.line.pull(50, wait=5)
+                texts = {item.message.data.decode() for item in batch}
+                self.delivered |= texts
+                self.repeated |= texts & self.acknowledged
+                if batch:
+                    self.line.ack(batch)
+                    self.acknowledged |= texts
+
+
+@contextmanager
+def unavailable_now_and_then() -> Iterator[None]:
+    try:
+        yield
+    except exceptions.ServiceUnavailable:
+        time.sleep(0.01)
+
+
+@pytest.mark.integration
+class TestProcess:
+    def test_kill_9_at_any_time_loses_nothing_and_repeats_nothing_acknowledged(
+        self, tmp_path: Path
+    ) -> None:
+        chance = random.Random(5)
+        with (
+            Server(tmp_path / "journal.db") as server,
+            connected(f"127.0.0.1:{server.port}") as clients,
+        ):
+            traffic = Traffic(Line(clients))
+            with in_a_thread(traffic.consume), in_a_thread(traffic.publish):
+                for _ in range(5):
+                    least = len(traffic.acknowledged) + 200
+                    until(lambda least=least: len(traffic.acknowledged) >= least, "some messages")
+                    time.sleep(chance.uniform(0, 0.2))
+                    server.kill_and_start()
+        assert len(traffic.published) > 1000
+        assert traffic.published <= traffic.delivered
+        assert not traffic.repeated
+
+    def test_a_journal_in_use_ends_with_2(self, tmp_path: Path) -> None:
+        journal = tmp_path / "journal.db"
+        command = [sys.executable, "-m", "sandbox.pubsub", "--port", "0", "--journal", str(journal)]
+        with Server(journal):
+            second = subprocess.run(
+                command, capture_output=True, text=True, timeout=60, check=False
+            )
+        assert second.returncode == 2
+        assert "another process uses it" in second.stderr
+
+    def test_a_topic_is_known_again_after_an_orderly_stop(self, tmp_path: Path) -> None:
+        name, server = "projects/crypto-local/topics/known", Server(tmp_path / "journal.db")
+        with connected(f"127.0.0.1:{server.port}") as clients:
+            with server:
+                clients.publisher.create_topic(name=name, **ONCE)
+            with server:
+                assert clients.publisher.get_topic(topic=name, **ONCE).name == name

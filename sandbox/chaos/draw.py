@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any, Final
 
-from sandbox.faults.script import Injection, Script
+from sandbox.faults.script import BROKER, Injection, Script
 
 # Of the campaign's market: all trade within seconds, so a hole at the end is seen by a later trade.
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT", "DOGEUSDT", "ETHBTC")
-KILLED: Final = ("collector", "job", "gcs")
+KILLED: Final = ("collector", "job", "pubsub", "gcs")
+_BROKER: Final = "pubsub"
 _FIRST_SECONDS: Final = 4.0
 _FEWEST, _MOST = 4, 8
-# A job or an emulator needs seconds to be back: a second kill before that finds nobody.
+# A job or an emulator needs seconds to be back: what is done to it before that finds nobody.
 _BETWEEN_KILLS_SECONDS: Final = 15.0
 
 _Parameters = dict[str, Any]
@@ -120,17 +121,19 @@ def draw_kills(seed: int, seconds: float, process: str) -> Script:
 
 
 def _without_crowds(injections: Sequence[Injection]) -> list[Injection]:
-    """Drop kills of a process, and delistings, that come before the last one is over."""
+    """Drop what comes before a kill of the same process, or a delisting, is over."""
     kept: list[Injection] = []
     seen: dict[str, float] = {}
     for each in _in_order(injections):
-        key = str(each.parameters.get("process", each.what))
+        key = _BROKER if each.place == BROKER else str(each.parameters.get("process", each.what))
         at, before = each.seconds or 0.0, seen.get(key, float("-inf"))
-        if each.what in ("kill", "delist", "list") and at - before < _BETWEEN_KILLS_SECONDS:
+        is_crowded = each.what in ("kill", "delist", "list") or each.place == BROKER
+        if is_crowded and at - before < _BETWEEN_KILLS_SECONDS:
             continue
         if each.what == "list" and "delist" not in {other.what for other in kept}:
             continue
-        seen[key] = at
+        if each.place != BROKER:
+            seen[key] = at
         kept.append(each)
     return kept
 

@@ -9,9 +9,8 @@ from typing import Final
 from sandbox.chaos.draw import draw_kills, draw_script
 from sandbox.faults.script import Script
 
-# What has durable state, and so keeps what it took over a kill. The embedded Pub/Sub has none; the
-# exchange is the witness.
-KILLABLE: Final = ("collector", "job", "gcs", "bigquery")
+# What keeps what it took over a kill: all but the exchange, which is the witness.
+KILLABLE: Final = ("collector", "job", "pubsub", "gcs", "bigquery")
 
 
 @dataclass(frozen=True, slots=True)

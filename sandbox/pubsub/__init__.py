@@ -2,5 +2,6 @@
 
 `python -m sandbox.pubsub` runs it; the sandbox launcher starts it where Java or Google's emulator
 is missing, and tests start it to make Pub/Sub fail on purpose. Read `store` for what it promises,
-`server` for how it is served, `faults` for how it can be made to fail.
+`durable` for what outlives the process, `server` for how it is served, `faults` for how it can be
+made to fail.
 """

@@ -11,7 +11,7 @@ from sandbox.faults.script import BROKER, Injection, Script
 # Of the campaign's market: all trade within seconds, so a hole at the end is seen by a later trade.
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT", "DOGEUSDT", "ETHBTC")
 KILLED: Final = ("collector", "job", "pubsub", "gcs")
-_BROKER: Final = "pubsub"
+_BROKER_PROCESS: Final = "pubsub"
 _FIRST_SECONDS: Final = 4.0
 _FEWEST, _MOST = 4, 8
 # A job or an emulator needs seconds to be back: what is done to it before that finds nobody.
@@ -125,7 +125,11 @@ def _without_crowds(injections: Sequence[Injection]) -> list[Injection]:
     kept: list[Injection] = []
     seen: dict[str, float] = {}
     for each in _in_order(injections):
-        key = _BROKER if each.place == BROKER else str(each.parameters.get("process", each.what))
+        key = (
+            _BROKER_PROCESS
+            if each.place == BROKER
+            else str(each.parameters.get("process", each.what))
+        )
         at, before = each.seconds or 0.0, seen.get(key, float("-inf"))
         is_crowded = each.what in ("kill", "delist", "list") or each.place == BROKER
         if is_crowded and at - before < _BETWEEN_KILLS_SECONDS:

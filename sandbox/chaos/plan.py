@@ -9,7 +9,8 @@ from typing import Final
 from sandbox.chaos.draw import draw_kills, draw_script
 from sandbox.faults.script import Script
 
-# What keeps what it took over a kill: all but the exchange, which is the witness.
+# One of each kind that keeps what it took over a kill. The exchange is the witness, and Airflow's
+# processes need a sandbox that has them: a script kills those.
 KILLABLE: Final = ("collector", "job", "pubsub", "gcs", "bigquery")
 
 

@@ -1,27 +1,25 @@
-"""A store whose state outlives the process: every change is in the journal before it is answered.
+"""A store whose state outlives the process: every change is in the journal before it is made.
 
 Called like `store.Store`, by the same layers. After a kill it knows every topic, subscription,
 snapshot and message that a client was told of, and every acknowledgement. What was leased is
-delivered again; how often a message was delivered, which decides on dead letters, counts anew.
+delivered again; how often a message was delivered, which decides on dead letters, counts anew. A
+change that cannot be written is refused with UNAVAILABLE, and is not made.
 
 The journal is rewritten when it has become twice as large as what is held, so `max_bytes` bounds
-the disk too. That takes as long as writing all of it, and nobody is served meanwhile.
+the disk too: its file may take three times as much, and does not shrink. Rewriting takes as long as
+writing all that is held, and nobody is served meanwhile.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-import msgspec
-
-from sandbox.pubsub.errors import ResourceExhaustedError, StoreError
+from sandbox.pubsub.errors import StoreError, UnavailableError
 from sandbox.pubsub.journal import Journal, JournalError
 from sandbox.pubsub.model import (
     MESSAGE_OVERHEAD_BYTES,
     Draft,
-    Entry,
     Message,
     SubscriptionSettings,
     TopicSettings,
@@ -30,22 +28,10 @@ from sandbox.pubsub.records import (
     KeptMessage,
     LifeBegan,
     MessagesKept,
-    Published,
     Record,
-    Settled,
-    SnapshotCreated,
-    SnapshotDeleted,
     SnapshotKept,
-    SoughtSnapshot,
-    SoughtTime,
-    SubscriptionCreated,
-    SubscriptionDeleted,
     SubscriptionKept,
-    SubscriptionUpdated,
-    TopicCreated,
-    TopicDeleted,
     TopicKept,
-    TopicUpdated,
     decode,
     encode,
 )
@@ -54,12 +40,12 @@ from sandbox.pubsub.subscription import Subscription
 from sandbox.pubsub.topic import MessageLog, Snapshot, Topic
 
 SMALL_JOURNAL_BYTES: Final = 64 * 1024 * 1024
-"""A journal up to this size is not worth rewriting."""
+"""A journal up to this size is not worth rewriting, nor is so little more after a failure."""
 
-_MESSAGES_A_RECORD: Final = 100
+_RECORD_BYTES: Final = 1_000_000  # of messages in a rewritten journal; one message may be larger
 
-_LEASES_A_LIFE: Final = 1_000_000_000
-"""More than any process hands out: its ack ids are not those of the next, even if the clock is set
+_NUMBERS_A_LIFE: Final = 1_000_000_000
+"""More ids than any process hands out, so that the next one's are others even when the clock is set
 back."""
 
 
@@ -67,161 +53,103 @@ class DurableStore(Store):
     """A store that begins with what the journal says, and goes on writing it.
 
     Args:
-        max_bytes, first_number: see `Store`. A journal that holds more than `max_bytes` is taken
-            as it is; publishers wait until there is room.
+        max_bytes: see `Store`. A journal that holds more is taken as it is; publishers wait until
+            there is room.
+        now: the time, in microseconds.
         journal: of this store's earlier lives, or empty.
 
     Raises:
-        JournalError: the journal is damaged.
+        JournalError: the journal is damaged, or cannot be written.
+
+    Attributes:
+        latest: the latest time in the journal. No change may be made at an earlier one: what time
+            did before it would not be done again.
     """
 
-    def __init__(self, max_bytes: int, first_number: int, journal: Journal) -> None:
+    def __init__(self, max_bytes: int, now: int, journal: Journal) -> None:
         super().__init__(max_bytes, first_number=0)
         self._journal = journal
-        self._rewrite_at = SMALL_JOURNAL_BYTES
+        self._retry_at = 0
         self._is_playing = True
         self._restored_messages: list[dict[int, Message]] = []
         self._restored_topics: list[Topic] = []
+        self.latest = 0
         for position, content in enumerate(journal.read(), 1):
             self._play(position, content)
         self._restored_messages, self._restored_topics = [], []
         self._is_playing = False
-        self.begin_life(max(first_number, self._number + _LEASES_A_LIFE))
-        self._write(LifeBegan(self._number))
+        number = max(now, self._number + _NUMBERS_A_LIFE)
+        try:
+            self._changing(LifeBegan(number, max(now, self.latest)))
+        except UnavailableError as error:
+            raise JournalError(str(error)) from error
+        self.begin_life(number, now)
 
-    def begin_life(self, number: int) -> None:
-        """Count ids and leases on from `number`: none of an earlier life comes again."""
+    def begin_life(self, number: int, now: int) -> None:
+        """Count ids and leases on from `number`, at `now`: none of an earlier life comes again."""
         self._number = number
         for subscription in self._subscriptions.values():
             subscription.begin_life(number)
 
+    def _changing(self, record: Record) -> None:
+        if self._is_playing:
+            return
+        self._journal.append(encode(record))
+        self._note_time(record)
+
+    def _note_time(self, record: Record) -> None:
+        self.latest = max(self.latest, getattr(record, "now", 0))
+
+    # -- playing -------------------------------------------------------------------------------
+
     def _play(self, position: int, content: bytes) -> None:
         try:
-            decode(content).play(self)
-        except (msgspec.MsgspecError, StoreError, LookupError) as error:
+            record = decode(content)
+            record.play(self)
+            self._note_time(record)
+        except (ValueError, LookupError, StoreError) as error:
             raise JournalError(
                 f"--journal {self._journal.path}: record {position} does not fit: {error!r}; "
                 "remove the file to begin empty"
             ) from error
 
-    def _write(self, record: Record) -> None:
-        if not self._is_playing:
-            self._journal.append(encode(record))
-
-    # -- changes -------------------------------------------------------------------------------
-
-    def create_topic(self, name: str, settings: TopicSettings) -> Topic:
-        """See `Store.create_topic`."""
-        topic = super().create_topic(name, settings)
-        self._write(TopicCreated(name, settings))
-        return topic
-
-    def update_topic(self, name: str, settings: TopicSettings, now: int) -> Topic:
-        """See `Store.update_topic`."""
-        topic = super().update_topic(name, settings, now)
-        self._write(TopicUpdated(name, settings, now))
-        return topic
-
-    def delete_topic(self, name: str) -> None:
-        """See `Store.delete_topic`."""
-        super().delete_topic(name)
-        self._write(TopicDeleted(name))
-
-    def append(self, name: str, drafts: Sequence[Draft], now: int) -> None:
+    def append(self, topic: str, drafts: Sequence[Draft], now: int) -> None:
         """Accept messages again that were accepted before, whatever the limit is now."""
-        self._append(self.topic(name), drafts, now)
+        self._append(self.topic(topic), drafts, now)
 
-    def _append(self, topic: Topic, drafts: Sequence[Draft], now: int) -> list[str]:
-        self._write(Published(topic.name, drafts, now))
-        return super()._append(topic, drafts, now)
+    def settle(self, subscription: str, sequences: Sequence[int]) -> None:
+        """Acknowledge again."""
+        self.subscription(subscription).acknowledge(sequences)
 
-    def create_subscription(
-        self, name: str, topic_name: str, settings: SubscriptionSettings
-    ) -> Subscription:
-        """See `Store.create_subscription`."""
-        subscription = super().create_subscription(name, topic_name, settings)
-        self._write(SubscriptionCreated(name, topic_name, settings))
-        return subscription
-
-    def update_subscription(
-        self, name: str, settings: SubscriptionSettings, now: int
-    ) -> Subscription:
-        """See `Store.update_subscription`."""
-        subscription = super().update_subscription(name, settings, now)
-        self._write(SubscriptionUpdated(name, settings, now))
-        return subscription
-
-    def delete_subscription(self, name: str) -> Subscription:
-        """See `Store.delete_subscription`."""
-        subscription = super().delete_subscription(name)
-        self._write(SubscriptionDeleted(name))
-        return subscription
-
-    def acknowledge(self, subscription: Subscription, ack_ids: Sequence[str]) -> list[int]:
-        """See `Store.acknowledge`."""
-        sequences = super().acknowledge(subscription, ack_ids)
-        if sequences:
-            self._write(Settled(subscription.name, sequences, is_acknowledged=True))
-        return sequences
-
-    def settle(self, name: str, sequences: Sequence[int], is_acknowledged: bool) -> None:
-        """See `Subscription.settle`."""
-        self.subscription(name).settle(sequences, is_acknowledged)
-
-    def _dead_letter(self, subscription: Subscription, entry: Entry, now: int) -> bool:
-        if not super()._dead_letter(subscription, entry, now):
-            return False
-        with contextlib.suppress(ResourceExhaustedError):  # after a kill it is forwarded again
-            sequences = [entry.message.sequence]
-            self._write(Settled(subscription.name, sequences, is_acknowledged=False))
-        return True
-
-    def create_snapshot(
-        self, name: str, subscription_name: str, labels: Mapping[str, str], now: int
-    ) -> Snapshot:
-        """See `Store.create_snapshot`."""
-        snapshot = super().create_snapshot(name, subscription_name, labels, now)
-        self._write(SnapshotCreated(name, subscription_name, labels, now))
-        return snapshot
-
-    def delete_snapshot(self, name: str) -> None:
-        """See `Store.delete_snapshot`."""
-        super().delete_snapshot(name)
-        self._write(SnapshotDeleted(name))
-
-    def seek_to_time(self, name: str, at: int, now: int) -> Subscription:
-        """See `Store.seek_to_time`."""
-        subscription = super().seek_to_time(name, at, now)
-        self._write(SoughtTime(name, at, now))
-        return subscription
-
-    def seek_to_snapshot(self, name: str, snapshot_name: str, now: int) -> Subscription:
-        """See `Store.seek_to_snapshot`."""
-        subscription = super().seek_to_snapshot(name, snapshot_name, now)
-        self._write(SoughtSnapshot(name, snapshot_name, now))
-        return subscription
+    def dead_letter(
+        self, subscription: str, sequence: int, topic: str, draft: Draft, now: int
+    ) -> None:
+        """Forward again."""
+        self._append(self.topic(topic), [draft], now)
+        self.subscription(subscription).remove(sequence)
 
     # -- rewriting -----------------------------------------------------------------------------
 
     def expire(self, now: int) -> list[Subscription]:
         """See `Store.expire`; rewrites the journal when it has become too large."""
         ready = super().expire(now)
-        if self._journal.size > self._rewrite_at:
-            with contextlib.suppress(ResourceExhaustedError):  # the disk is full: later, perhaps
+        if self._journal.size > max(2 * self.pool.bytes, SMALL_JOURNAL_BYTES, self._retry_at):
+            try:
                 self.rewrite()
-            self._rewrite_at = max(2 * self._journal.size, SMALL_JOURNAL_BYTES)
+            except UnavailableError:  # changes are refused too; who makes them is told
+                self._retry_at = self._journal.size + SMALL_JOURNAL_BYTES
         return ready
 
     def rewrite(self) -> None:
         """Let the journal say what is held, and no more how that came about.
 
         Raises:
-            ResourceExhaustedError: it cannot be written, and is as it was.
+            UnavailableError: it cannot be written, and is as it was.
         """
         self._journal.replace(map(encode, self._kept()))
 
     def _kept(self) -> Iterator[Record]:
-        yield LifeBegan(self._number)
+        yield LifeBegan(self._number, self.latest)
         subscriptions, snapshots = self._subscriptions.values(), self._snapshots.values()
         # Deleted topics live on in those who hold their messages.
         held_from = (*(s.topic for s in subscriptions), *(s.topic for s in snapshots))
@@ -261,9 +189,14 @@ class DurableStore(Store):
             *(s.unacked_messages() for s in self._subscriptions.values() if s.topic is topic),
             *(s.retained_messages() for s in self._subscriptions.values() if s.topic is topic),
         )
-        for first in range(0, len(messages), _MESSAGES_A_RECORD):
-            some = messages[first : first + _MESSAGES_A_RECORD]
-            yield MessagesKept(number, [KeptMessage.of(message) for message in some])
+        some, size = list[KeptMessage](), 0
+        for message in messages:
+            some.append(KeptMessage.of(message))
+            size += message.size
+            if size >= _RECORD_BYTES:
+                yield MessagesKept(number, some)
+                some, size = [], 0
+        yield MessagesKept(number, some)
 
     # -- reading what was rewritten ------------------------------------------------------------
 

@@ -48,6 +48,12 @@ class ResourceExhaustedError(StoreError):
     code = "RESOURCE_EXHAUSTED"
 
 
+class UnavailableError(StoreError):
+    """The change cannot be written down, and has not been made; clients try again."""
+
+    code = "UNAVAILABLE"
+
+
 class UnsupportedError(StoreError):
     """A feature of Pub/Sub that is refused here rather than silently not carried out."""
 

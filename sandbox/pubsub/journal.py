@@ -1,8 +1,8 @@
 """A file of records that outlives the process: appended one by one, read back, replaced at once.
 
 Used by `durable`. SQLite in a file of its own: a record that was appended is there after kill -9,
-one that was being appended is there whole or not at all, and a second process is refused. Nothing
-is synced to the disk, so a record may be lost when the machine itself fails.
+one that was being appended is there whole or not at all, and a second process is refused. Records
+are synced to the disk now and then only: the last ones may be lost when the machine itself fails.
 """
 
 import sqlite3
@@ -11,15 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sandbox.pubsub.errors import ResourceExhaustedError
+from sandbox.pubsub.errors import UnavailableError
 
 _LOCK_SECONDS: Final = 1.0
 _SPARE_BYTES: Final = 64 * 1024 * 1024
 _READ_ROWS: Final = 100
+_REMEDIES: Final = {
+    sqlite3.SQLITE_BUSY: "another process uses it: give each a file of its own",
+    sqlite3.SQLITE_CORRUPT: "remove it to begin empty",
+    sqlite3.SQLITE_NOTADB: "remove it to begin empty, or name another file",
+    sqlite3.SQLITE_ERROR: "name a file that is a journal, or a new one",
+}
 
 
 class JournalError(Exception):
-    """The file cannot be opened: no such folder, no journal, or in use."""
+    """The file cannot be used: no such folder, no journal, damaged, or another process has it."""
 
 
 class Journal:
@@ -38,47 +44,51 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
+        with self._opening():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(
-                path, _LOCK_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            for pragma in (
-                "page_size=16384",
-                "locking_mode=exclusive",
-                "journal_mode=wal",
-                "synchronous=off",
-                f"journal_size_limit={_SPARE_BYTES}",
-            ):
-                self._database.execute(f"pragma {pragma}")
-            self._database.execute(
-                "create table if not exists records"
-                " (position integer primary key, content blob not null)"
-            )
-            [self.size] = self._database.execute(
-                "select coalesce(sum(length(content)), 0) from records"
-            ).fetchone()
-        except (OSError, sqlite3.Error) as error:
-            is_locked = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
-            remedy = (
-                "another process uses it: give each a file of its own"
-                if is_locked
-                else "name a file that this user may write, or remove this one to begin empty"
-            )
-            raise JournalError(f"--journal {path}: {error}; {remedy}") from error
+            self._database = sqlite3.connect(path, _LOCK_SECONDS, isolation_level=None)
+        try:
+            with self._opening():
+                self.size = self._prepare()
+        except JournalError:
+            self.close()
+            raise
+
+    def _prepare(self) -> int:
+        for pragma in (
+            "page_size=16384",
+            "locking_mode=exclusive",
+            "journal_mode=wal",
+            "synchronous=normal",
+            f"journal_size_limit={_SPARE_BYTES}",
+        ):
+            self._database.execute(f"pragma {pragma}")
+        self._database.execute(
+            "create table if not exists records"
+            " (position integer primary key, content blob not null)"
+        )
+        [size] = self._database.execute(
+            "select coalesce(sum(length(content)), 0) from records"
+        ).fetchone()
+        return int(size)
 
     def read(self) -> Iterator[bytes]:
-        """Return every record."""
-        rows = self._database.execute("select content from records order by position")
-        while batch := rows.fetchmany(_READ_ROWS):
-            for (content,) in batch:
-                yield content
+        """Return every record.
+
+        Raises:
+            JournalError: the file is damaged.
+        """
+        with self._opening():
+            rows = self._database.execute("select content from records order by position")
+            while batch := rows.fetchmany(_READ_ROWS):
+                for (content,) in batch:
+                    yield content
 
     def append(self, content: bytes) -> None:
         """Add a record; it is there after a kill when this returns.
 
         Raises:
-            ResourceExhaustedError: it cannot be written, and is not there.
+            UnavailableError: it cannot be written, and is not there.
         """
         with self._writing():
             self._database.execute("insert into records (content) values (?)", (content,))
@@ -88,7 +98,7 @@ class Journal:
         """Put other records in the place of all; a kill leaves the old ones or the new ones.
 
         Raises:
-            ResourceExhaustedError: they cannot be written, and the old ones are there.
+            UnavailableError: they cannot be written, and the old ones are there.
         """
         size = 0
 
@@ -109,10 +119,22 @@ class Journal:
         self._database.close()
 
     @contextmanager
+    def _opening(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN)
+            remedy = _REMEDIES.get(
+                code & 0xFF,  # the rest of an extended code says more of the same
+                "name a file that this user may write, on a disk that has room",
+            )
+            raise JournalError(f"--journal {self.path}: {error}; {remedy}") from error
+
+    @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise ResourceExhaustedError(
+            raise UnavailableError(
                 f"the journal {self.path} cannot be written: {error}; make room on its disk"
             ) from error

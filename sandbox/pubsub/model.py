@@ -59,7 +59,7 @@ class Message:
     """A published message, shared by all who hold it (see `MessagePool`).
 
     Attributes:
-        message_id: unique over this server's life and its predecessors' on the same clock.
+        message_id: unique over this server's life and its predecessors'.
         sequence: consecutive within the topic; the order of delivery.
         published_at: server time, never decreasing within a topic.
         size: bytes charged to the pool.
@@ -185,8 +185,8 @@ class RetryPolicy:
 class SubscriptionSettings:
     """What a client chooses for a subscription.
 
-    `expiration_ttl` is kept for the client to read back and not acted upon: its minimum is a day
-    and this server does not live that long.
+    `expiration_ttl` is kept for the client to read back and not acted upon: subscriptions here do
+    not expire.
     """
 
     ack_deadline_seconds: int = MIN_ACK_DEADLINE_SECONDS

@@ -1,8 +1,9 @@
-"""What the journal of a durable store says: one record for each change, and how it is made again.
+"""The changes of a store as records: what is changed, and how the change is made again.
 
-`durable` writes them and plays them back, in order, to an empty store. Leases and pulls are no
-changes: after a restart everything that is not acknowledged waits for delivery. The `…Kept` records
-take the place of all before them when the journal is rewritten.
+`store` names each change before it makes it; `durable` writes it to the journal and plays what is
+there back, in order, to an empty store. Leases and pulls are no changes: after a restart everything
+that is not acknowledged waits for delivery. Nor is what time does by itself: it does so again. The
+`…Kept` records take the place of all before them when the journal is rewritten.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ class _Record(msgspec.Struct, array_like=True, tag=True):
 
 
 class LifeBegan(_Record):
-    """A process has begun; message ids count on from `number`."""
+    """A process has begun; ids count on from `number`, and time from `now`."""
 
     method = "begin_life"
     number: int
+    now: int
 
 
 class TopicCreated(_Record):
@@ -60,7 +62,7 @@ class TopicDeleted(_Record):
 
 
 class Published(_Record):
-    """Messages were accepted, from a publisher or as dead letters."""
+    """Messages were accepted from a publisher."""
 
     method = "append"
     topic: str
@@ -94,12 +96,22 @@ class SubscriptionDeleted(_Record):
 
 
 class Settled(_Record):
-    """Messages have left a backlog: acknowledged, or forwarded as dead letters."""
+    """A subscriber has acknowledged messages."""
 
     method = "settle"
     subscription: str
     sequences: Sequence[int]
-    is_acknowledged: bool
+
+
+class DeadLettered(_Record):
+    """A message has left a backlog for the dead letter topic, where it is `draft`."""
+
+    method = "dead_letter"
+    subscription: str
+    sequence: int
+    topic: str
+    draft: Draft
+    now: int
 
 
 class SnapshotCreated(_Record):
@@ -205,6 +217,7 @@ Record: TypeAlias = (
     | SubscriptionUpdated
     | SubscriptionDeleted
     | Settled
+    | DeadLettered
     | SnapshotCreated
     | SnapshotDeleted
     | SoughtTime

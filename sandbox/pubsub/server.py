@@ -9,6 +9,7 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from sandbox.pubsub.publisher import Publisher
 from sandbox.pubsub.rpc import Gateway
 from sandbox.pubsub.store import Store
 from sandbox.pubsub.subscriber import Subscriber
+
+logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.05
 """How late a lease may end when nobody calls; Google's emulator has the same tick."""
@@ -73,6 +76,18 @@ def wall_clock() -> int:
     return time.time_ns() // 1000
 
 
+class Clock:
+    """Microseconds since 1970 UTC that never run backwards, whatever is done to the machine's."""
+
+    def __init__(self, not_before: int = 0) -> None:
+        self._latest = not_before
+
+    def __call__(self) -> int:
+        """Return the time."""
+        self._latest = max(self._latest, wall_clock())
+        return self._latest
+
+
 class PubSubServer:
     """A Pub/Sub in this process, served over gRPC on loopback.
 
@@ -87,18 +102,23 @@ class PubSubServer:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
-        self.clock = wall_clock
-        self._journal = Journal(settings.journal) if settings.journal else None
-        self.store = (
-            DurableStore(settings.max_bytes, wall_clock(), self._journal)
-            if self._journal
-            else Store(settings.max_bytes, wall_clock())
-        )
+        self._closing = contextlib.ExitStack()
+        self.store = self._open_store()
+        self.clock = Clock(self.store.latest if isinstance(self.store, DurableStore) else 0)
         self.faults = FaultPlan(settings.fault_seed)
         self.port = 0
         self._gateway = Gateway(self.store, self.faults, self.clock)
         self._server: grpc.aio.Server | None = None
         self._ticker: asyncio.Task[None] | None = None
+
+    def _open_store(self) -> Store:
+        if self.settings.journal is None:
+            return Store(self.settings.max_bytes, wall_clock())
+        with contextlib.ExitStack() as opened:
+            journal = opened.enter_context(contextlib.closing(Journal(self.settings.journal)))
+            store = DurableStore(self.settings.max_bytes, wall_clock(), journal)
+            self._closing = opened.pop_all()
+        return store
 
     @property
     def address(self) -> str:
@@ -127,20 +147,23 @@ class PubSubServer:
         self._ticker = asyncio.create_task(self._tick())
 
     async def stop(self) -> None:
-        """End waiting calls, refuse new ones, and return when the port is free."""
+        """End waiting calls, refuse new ones, and return when port and journal are free."""
         self._gateway.stopping = True
         self._gateway.wake_all()
-        if self._ticker:
-            self._ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticker
-        if self._server:
-            await self._server.stop(STOP_GRACE_SECONDS)
-        if self._journal:
-            self._journal.close()
+        with self._closing:
+            if self._ticker:
+                self._ticker.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._ticker
+            if self._server:
+                await self._server.stop(STOP_GRACE_SECONDS)
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
         return self
 
     async def __aexit__(
@@ -155,5 +178,10 @@ class PubSubServer:
         """Let time pass for those who wait: leases end, retention applies."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            for subscription in self.store.expire(self.clock()):
+            try:
+                ready = self.store.expire(self.clock())
+            except Exception:  # who waits for time to pass waits for the next tick, not for ever
+                logger.exception("leases and retention: not applied; tried again at the next tick")
+                continue
+            for subscription in ready:
                 self._gateway.wake(subscription)

@@ -19,6 +19,7 @@ from sandbox.pubsub.errors import (
     FailedPreconditionError,
     NotFoundError,
     ResourceExhaustedError,
+    StoreError,
 )
 from sandbox.pubsub.model import (
     DEFAULT_RETENTION,
@@ -35,6 +36,22 @@ from sandbox.pubsub.model import (
     check_publish,
 )
 from sandbox.pubsub.names import check_name, check_project
+from sandbox.pubsub.records import (
+    DeadLettered,
+    Published,
+    Record,
+    Settled,
+    SnapshotCreated,
+    SnapshotDeleted,
+    SoughtSnapshot,
+    SoughtTime,
+    SubscriptionCreated,
+    SubscriptionDeleted,
+    SubscriptionUpdated,
+    TopicCreated,
+    TopicDeleted,
+    TopicUpdated,
+)
 from sandbox.pubsub.subscription import Subscription
 from sandbox.pubsub.topic import MessageLog, Snapshot, Topic
 
@@ -62,6 +79,9 @@ class Store:
         self._readers: dict[Topic, dict[str, Subscription]] = {}
         self._keepers: dict[Topic, dict[str, Snapshot]] = {}
 
+    def _changing(self, record: Record) -> None:
+        """Called before each change, when nothing can refuse it any more: `durable` writes it."""
+
     # -- topics --------------------------------------------------------------------------------
 
     def create_topic(self, name: str, settings: TopicSettings) -> Topic:
@@ -70,6 +90,7 @@ class Store:
         settings.check()
         if name in self._topics:
             raise AlreadyExistsError(f"Topic already exists (resource={name})")
+        self._changing(TopicCreated(name, settings))
         topic = self._topics[name] = Topic(name, settings, self.pool)
         self._readers[topic] = {}
         self._keepers[topic] = {}
@@ -86,6 +107,8 @@ class Store:
         """Replace a topic's settings."""
         topic = self.topic(name)
         settings.check()
+        topic.expire(now)
+        self._changing(TopicUpdated(name, settings, now))
         topic.settings = settings
         topic.expire(now)
         return topic
@@ -93,6 +116,7 @@ class Store:
     def delete_topic(self, name: str) -> None:
         """Delete a topic; its subscriptions and snapshots keep what they hold."""
         topic = self.topic(name)
+        self._changing(TopicDeleted(name))
         topic.deleted = True
         topic.log.clear()
         del self._topics[name]
@@ -126,6 +150,7 @@ class Store:
         topic = self.topic(name)
         content = check_publish(drafts)
         self._make_room(content + len(drafts) * MESSAGE_OVERHEAD_BYTES, now)
+        self._changing(Published(name, drafts, now))
         return self._append(topic, drafts, now)
 
     def _make_room(self, size: int, now: int) -> None:
@@ -177,6 +202,7 @@ class Store:
         if name in self._subscriptions:
             raise AlreadyExistsError(f"Subscription already exists (resource={name})")
         self._check_settings(settings)
+        self._changing(SubscriptionCreated(name, topic_name, settings))
         self._number += 1
         subscription = Subscription(
             name, topic, self._number, settings, self.pool, self._dead_letter
@@ -198,12 +224,14 @@ class Store:
         subscription = self.subscription(name)
         self._check_settings(settings)
         subscription.expire(now)
+        self._changing(SubscriptionUpdated(name, settings, now))
         subscription.apply(settings)
         return subscription
 
     def delete_subscription(self, name: str) -> Subscription:
         """Delete a subscription with its backlog."""
         subscription = self.subscription(name)
+        self._changing(SubscriptionDeleted(name))
         del self._subscriptions[name]
         self._readers.get(subscription.topic, {}).pop(name, None)
         subscription.release_all()
@@ -215,13 +243,18 @@ class Store:
         """Return one page of a project's subscriptions by name, and the token of the next."""
         return _page(self._subscriptions, check_project(project), page_size, token)
 
-    def acknowledge(self, subscription: Subscription, ack_ids: Sequence[str]) -> list[int]:
-        """Acknowledge to a subscription; return the sequences that are gone from its backlog.
+    def acknowledge(self, subscription: Subscription, ack_ids: Sequence[str]) -> None:
+        """End the named leases for good; ids of the past are ignored, as Pub/Sub does.
+
+        An acknowledgement after the deadline still counts when the message has not been delivered
+        again in the meantime (so does Google's emulator).
 
         Raises:
-            InvalidArgumentError: see `Subscription.acknowledge`.
+            InvalidArgumentError: none given, or one is malformed; nothing is acknowledged then.
         """
-        return subscription.acknowledge(ack_ids)
+        if sequences := subscription.leased_sequences(ack_ids):
+            self._changing(Settled(subscription.name, sequences))
+            subscription.acknowledge(sequences)
 
     def _check_settings(self, settings: SubscriptionSettings) -> None:
         settings.check()
@@ -234,11 +267,13 @@ class Store:
         if topic is None:
             return False
         draft = _dead_letter_draft(subscription, entry)
+        sequence = entry.message.sequence
         try:
             self.pool.check_room(draft.content_bytes + MESSAGE_OVERHEAD_BYTES)
-            self._append(topic, [draft], now)
-        except ResourceExhaustedError:
+            self._changing(DeadLettered(subscription.name, sequence, topic.name, draft, now))
+        except StoreError:
             return False
+        self._append(topic, [draft], now)
         return True
 
     # -- snapshots and seek --------------------------------------------------------------------
@@ -264,6 +299,7 @@ class Store:
                 f"{subscription_name}: its topic is deleted, so a snapshot could not grow"
             )
         subscription.expire(now)
+        self._changing(SnapshotCreated(name, subscription_name, labels, now))
         backlog = subscription.unacked_messages()
         age = now - backlog[0].published_at if backlog else 0
         snapshot = Snapshot(
@@ -285,7 +321,9 @@ class Store:
 
     def delete_snapshot(self, name: str) -> None:
         """Delete a snapshot and let go of its messages."""
-        self._drop_snapshot(self.snapshot(name))
+        snapshot = self.snapshot(name)
+        self._changing(SnapshotDeleted(name))
+        self._drop_snapshot(snapshot)
 
     def _drop_snapshot(self, snapshot: Snapshot) -> None:
         del self._snapshots[snapshot.name]
@@ -308,6 +346,7 @@ class Store:
         subscription = self.subscription(name)
         subscription.expire(now)
         subscription.topic.expire(now)
+        self._changing(SoughtTime(name, at, now))
         known = in_order(
             subscription.topic.log.messages(),
             subscription.unacked_messages(),
@@ -335,6 +374,7 @@ class Store:
                 "created again counts as another"
             )
         subscription.expire(now)
+        self._changing(SoughtSnapshot(name, snapshot_name, now))
         kept = snapshot.log.messages()
         wanted = {message.sequence for message in kept}
         known = in_order(subscription.unacked_messages(), subscription.retained_messages())

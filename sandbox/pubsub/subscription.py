@@ -137,38 +137,32 @@ class Subscription:
             deliveries.append(Delivery(ack_id, entry.message, entry.attempts))
         return deliveries
 
-    def acknowledge(self, ack_ids: Sequence[str]) -> list[int]:
-        """End the named leases for good; ids of the past are ignored, as Pub/Sub does.
-
-        An acknowledgement after the deadline still counts when the message has not been delivered
-        again in the meantime (so does Google's emulator).
-
-        Returns:
-            The sequences that are gone from the backlog.
+    def leased_sequences(self, ack_ids: Sequence[str]) -> list[int]:
+        """Return the sequences that ack ids name, each once; ids of the past name none.
 
         Raises:
-            InvalidArgumentError: none given, or one is malformed; nothing is acknowledged then.
+            InvalidArgumentError: none given, or one is malformed.
         """
-        entries = self._leased_entries(ack_ids)
-        for entry in entries:
-            self._acknowledge(entry)
-        return [entry.message.sequence for entry in entries]
+        return [entry.message.sequence for entry in self._leased_entries(ack_ids)]
 
-    def settle(self, sequences: Iterable[int], is_acknowledged: bool) -> None:
-        """Take messages out of the backlog that an earlier life has seen the end of.
+    def acknowledge(self, sequences: Iterable[int]) -> None:
+        """Take messages out of the backlog, and retain them when the settings say so.
 
-        Args:
-            sequences: which; those that are gone are ignored.
-            is_acknowledged: by a subscriber; else they went to the dead letter topic.
+        Those that are not in it any more are ignored.
         """
         for sequence in sequences:
             entry = self._unacked.get(sequence)
             if entry is None:
                 continue
-            if is_acknowledged:
-                self._acknowledge(entry)
-            else:
-                self._remove(entry)
+            self._acknowledged += 1
+            self._remove(entry)
+            if self.settings.retain_acked:
+                self._retain(entry.message)
+
+    def remove(self, sequence: int) -> None:
+        """Take a message out of the backlog that has gone to the dead letter topic."""
+        if entry := self._unacked.get(sequence):
+            self._remove(entry)
 
     def begin_life(self, first_lease: int) -> None:
         """Forget what only the process before this one knew.
@@ -427,12 +421,6 @@ class Subscription:
             heapify(self._timers)
 
     # -- retention -----------------------------------------------------------------------------
-
-    def _acknowledge(self, entry: Entry) -> None:
-        self._acknowledged += 1
-        self._remove(entry)
-        if self.settings.retain_acked:
-            self._retain(entry.message)
 
     def _retain(self, message: Message) -> None:
         self._pool.hold(message)

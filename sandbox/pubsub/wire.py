@@ -26,6 +26,8 @@ from sandbox.pubsub.model import (
 from sandbox.pubsub.subscription import Subscription
 from sandbox.pubsub.topic import Snapshot, Topic
 
+_MAX_SECONDS = 315_576_000_000
+
 Pb = Any
 """A protobuf message; the generated classes carry no type information."""
 
@@ -194,7 +196,15 @@ def add_deliveries(received: Pb, deliveries: Iterable[Delivery], with_attempts: 
 
 
 def to_microseconds(pb: Pb) -> int:
-    """Return a Duration, or a Timestamp since 1970 UTC, in microseconds."""
+    """Return a Duration, or a Timestamp since 1970 UTC, in microseconds.
+
+    Raises:
+        InvalidArgumentError: beyond 10,000 years, which protobuf's documentation rules out.
+    """
+    if abs(pb.seconds) > _MAX_SECONDS:
+        raise InvalidArgumentError(
+            f"{pb.DESCRIPTOR.name} out of range: {pb.seconds} s; at most {_MAX_SECONDS} s"
+        )
     return int(pb.seconds) * SECOND + int(pb.nanos) // 1000
 
 

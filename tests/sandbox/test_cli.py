@@ -291,7 +291,7 @@ def test_a_campaign_is_planned(
     script = tmp_path / "script.yaml"
     script.write_text("seed: x")
     assert cli.main(["chaos", home, "--script", str(script)]) == 2
-    for wrong in (["--seeds", "0"], ["--kill", "pubsub"], ["--seconds", "3"]):
+    for wrong in (["--seeds", "0"], ["--kill", "exchange"], ["--seconds", "3"]):
         with pytest.raises(SystemExit):
             cli.main(["chaos", home, *wrong])
 

@@ -1,6 +1,9 @@
 """Shared by the tests of the embedded Pub/Sub: a store in a small world, and a live server."""
 
+import shutil
+import uuid
 from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -59,7 +62,7 @@ def holdings(store: Store) -> dict[str, object]:
     """Return all that a client could find out about a store, save for leases and counters."""
 
     def shown(messages: Iterable[Message]) -> list[tuple[object, ...]]:
-        return sorted((m.sequence, m.message_id, m.published_at, m.draft.data) for m in messages)
+        return sorted((m.sequence, m.message_id, m.published_at, m.draft) for m in messages)
 
     return {
         "bytes": store.pool.bytes,
@@ -91,10 +94,19 @@ class Reading:
     """A journal that is only read."""
 
     def __init__(self, journal: Journal) -> None:
-        self.path, self.read = journal.path, journal.read
+        self.path, self.size, self.read = journal.path, journal.size, journal.read
 
     def append(self, content: bytes) -> None:
         """Forget it."""
+
+
+def killed(journal: Journal) -> Journal:
+    """Return the journal that a kill at this moment would leave: closing one writes to its file."""
+    left = journal.path.with_name(f"{uuid.uuid4().hex}.db")
+    for suffix in ("", "-wal"):
+        if (file := Path(f"{journal.path}{suffix}")).exists():
+            shutil.copy(file, f"{left}{suffix}")
+    return Journal(left)
 
 
 def replayed(journal: Journal) -> DurableStore:

@@ -19,7 +19,10 @@ import pytest
 from google.api_core import exceptions
 
 from sandbox.pubsub.durable import SMALL_JOURNAL_BYTES, DurableStore
-from sandbox.pubsub.errors import ResourceExhaustedError
+from sandbox.pubsub.errors import (
+    ResourceExhaustedError,
+    UnavailableError,
+)
 from sandbox.pubsub.journal import Journal, JournalError
 from sandbox.pubsub.model import (
     DEFAULT_RETENTION,
@@ -93,6 +96,15 @@ class TestEveryChange:
         world.publish("c")
         world.store.update_subscription(SUBSCRIPTION, SubscriptionSettings(), world.now)
         held()
+
+    def test_an_update_of_a_topic_brings_nothing_back(self, world: World, held) -> None:
+        world.store.update_topic(TOPIC, TopicSettings(retention=600 * SECOND), world.now)
+        world.publish("a")
+        world.later(601)
+        world.store.expire(world.now)
+        world.store.update_topic(TOPIC, TopicSettings(retention=3600 * SECOND), world.now)
+        held()
+        assert world.topic.log.messages() == []
 
     def test_an_update_brings_nothing_back_that_retention_had_dropped(self, world, held) -> None:
         job = world.subscribe(retention=600 * SECOND)
@@ -176,6 +188,58 @@ class TestEveryChange:
         assert len(restarted["subscriptions"][SUBSCRIPTION][-1]) == 0, "not acknowledged"
 
 
+def changes(world: World) -> dict[str, Callable[[], object]]:
+    """Return a call for each kind of change, in an order in which all of them are possible."""
+    store = world.store
+    job = f"{SUBSCRIPTION}-2"
+
+    def lease() -> list[str]:
+        return [each.ack_id for each in world.pull(store.subscription(job))]
+
+    return {
+        "create topic": lambda: store.create_topic(DEAD, TopicSettings()),
+        "update topic": lambda: store.update_topic(DEAD, TopicSettings({"a": "b"}), world.now),
+        "create": lambda: store.create_subscription(job, TOPIC, SubscriptionSettings()),
+        "update": lambda: store.update_subscription(
+            job, SubscriptionSettings(dead_letter_topic=DEAD, retain_acked=True), world.now
+        ),
+        "publish": lambda: world.publish("a", "b"),
+        "snapshot": lambda: store.create_snapshot(SNAPSHOT, job, {}, world.now),
+        "acknowledge": lambda: store.acknowledge(store.subscription(job), lease()),
+        "seek to snapshot": lambda: store.seek_to_snapshot(job, SNAPSHOT, world.now),
+        "seek": lambda: store.seek_to_time(job, world.now + 1, world.now),
+        "delete snapshot": lambda: store.delete_snapshot(SNAPSHOT),
+        "delete": lambda: store.delete_subscription(job),
+        "delete topic": lambda: store.delete_topic(DEAD),
+    }
+
+
+@pytest.mark.parametrize("refused", range(12))
+def test_a_change_that_cannot_be_written_is_not_made(
+    world: World, held, monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    def refuse(content: bytes) -> None:
+        raise UnavailableError("full")
+
+    calls = [*changes(world).values()]
+    assert len(calls) == 12
+    for call in calls[:refused]:
+        call()
+    before = held()
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store._journal, "append", refuse)
+        with pytest.raises(UnavailableError):
+            calls[refused]()
+    assert held() == before
+    world.later(11)  # what a refused acknowledgement was for is leased again
+    world.store.expire(world.now)
+    for call in calls[refused:]:
+        call()
+        after = held()
+        assert after != before
+        before = after
+
+
 class TestANewLife:
     def restarted(self, world: World, first_number: int = START) -> DurableStore:
         journal = world.store._journal
@@ -190,8 +254,17 @@ class TestANewLife:
         store = self.restarted(world)
         job = store.subscription(SUBSCRIPTION)
         assert world.texts(job) == ["a", "b", "c"]
-        assert store.acknowledge(job, [delivery.ack_id for delivery in old]) == []
+        store.acknowledge(job, [delivery.ack_id for delivery in old])
+        assert len(job.unacked_messages()) == 3
         store._journal.close()
+
+    def test_time_goes_on_from_the_latest_change(self, world: World) -> None:
+        world.later(10)
+        world.publish("a")
+        world.store.rewrite()
+        assert self.restarted(world).latest == world.now == START + 10 * SECOND
+        assert self.restarted(world, START + 11 * SECOND).latest == START + 11 * SECOND
+        world.store._journal.close()
 
     @pytest.mark.parametrize("clock", [START - 3600 * SECOND, START, START + 1])
     def test_no_id_comes_again_even_when_the_clock_is_set_back(self, world, clock) -> None:
@@ -229,9 +302,30 @@ class TestANewLife:
         with pytest.raises(JournalError, match=re.compile(expected, re.IGNORECASE)):
             self.restarted(world)
 
+    def test_a_damaged_file_is_refused_by_name(self, world: World) -> None:
+        world.publish("x" * 100_000)
+        journal = world.store._journal
+        journal.close()
+        with journal.path.open("r+b") as file:
+            file.seek(3 * 16384)  # among the pages of the message
+            file.write(b"\xff" * 16384)
+        with pytest.raises(JournalError, match=r"--journal .*: (record|database).*remove"):
+            DurableStore(10**6, START, damaged := Journal(journal.path))
+        damaged.close()
+
+    def test_a_life_that_cannot_be_written_does_not_begin(
+        self, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(content: bytes) -> None:
+            raise UnavailableError("the journal cannot be written")
+
+        monkeypatch.setattr(journal, "append", refuse)
+        with pytest.raises(JournalError, match="the journal cannot be written"):
+            DurableStore(10**6, START, journal)
+
     def test_the_first_record_is_the_beginning(self, journal: Journal) -> None:
         DurableStore(10**6, START, journal)
-        assert [*journal.read()] == [encode(LifeBegan(START))]
+        assert [*journal.read()] == [encode(LifeBegan(START, START))]
 
 
 class TestSize:
@@ -247,20 +341,27 @@ class TestSize:
         assert largest < SMALL_JOURNAL_BYTES + 10_000_000
         assert holdings(replayed(journal)) == holdings(world.store)
 
+    def test_messages_are_cut_into_records_of_a_megabyte(self, world: World) -> None:
+        world.subscribe()
+        world.publish(*["x" * 400_000] * 8)
+        world.store.rewrite()
+        assert max(map(len, world.store._journal.read())) < 1_500_000
+        assert holdings(replayed(world.store._journal)) == holdings(world.store)
+
     def test_a_full_disk_refuses_what_it_cannot_keep(self, world: World) -> None:
         job = world.subscribe()
         world.publish("kept")
         database = world.store._journal._database
         [pages] = database.execute("pragma page_count").fetchone()
         database.execute(f"pragma max_page_count={pages}")
-        with pytest.raises(ResourceExhaustedError, match="make room on its disk"):
+        with pytest.raises(UnavailableError, match="make room on its disk"):
             world.publish("x" * 1_000_000)
         assert world.texts(job) == ["kept"]
         assert holdings(replayed(world.store._journal)) == holdings(world.store)
 
     def test_a_rewriting_that_fails_is_tried_again_later(self, world: World, monkeypatch) -> None:
         def refuse(contents: Iterable[bytes]) -> None:
-            raise ResourceExhaustedError("full")
+            raise UnavailableError("full")
 
         job, journal = world.subscribe(), world.store._journal
         with monkeypatch.context() as patch:

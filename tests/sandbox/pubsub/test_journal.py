@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.pubsub.errors import ResourceExhaustedError
+from sandbox.pubsub.errors import UnavailableError
 from sandbox.pubsub.journal import Journal, JournalError
 
 
@@ -56,9 +56,9 @@ def test_a_full_disk_refuses_the_record_and_keeps_the_others(path: Path) -> None
     journal = Journal(path)
     journal.append(b"first")
     fill_the_disk(journal)
-    with pytest.raises(ResourceExhaustedError, match=r"journal\.db cannot be written: .* full"):
+    with pytest.raises(UnavailableError, match=r"journal\.db cannot be written: .* full"):
         journal.append(b"x" * 100_000)
-    with pytest.raises(ResourceExhaustedError):
+    with pytest.raises(UnavailableError):
         journal.replace([b"x" * 100_000])
     journal.append(b"small")
     assert (journal.size, [*reopened(journal).read()]) == (10, [b"first", b"small"])
@@ -75,7 +75,7 @@ def test_a_second_one_is_refused(path: Path) -> None:
 def test_what_is_no_journal_is_refused(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
-    with pytest.raises(JournalError, match=r"--journal .*journal\.db: .*remove this one"):
+    with pytest.raises(JournalError, match=r"--journal .*journal\.db: .*remove it to begin empty"):
         Journal(path)
     assert path.read_bytes() == content
 

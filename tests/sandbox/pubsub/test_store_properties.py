@@ -17,7 +17,7 @@ from sandbox.pubsub.durable import DurableStore
 from sandbox.pubsub.journal import Journal
 from sandbox.pubsub.model import SECOND, RetryPolicy, State
 from sandbox.pubsub.store import Store
-from tests.sandbox.pubsub.conftest import World, holdings, replayed
+from tests.sandbox.pubsub.conftest import World, holdings, killed, replayed
 
 NAMES = {
     "plain": {},
@@ -220,11 +220,11 @@ class DurablePubSub(PubSub):
         return DurableStore(10_000_000, self.first_number, self.journal)
 
     @rule(passed=st.sampled_from([0, 1, 1_000_000]))
-    def ends_and_begins_again(self, passed):
-        """The journal is as a kill leaves it: closing writes nothing."""
+    def is_killed_and_begins_again(self, passed):
+        left = killed(self.journal)
         self.journal.close()
         self.first_number += passed
-        self.journal = Journal(self.journal.path)
+        self.journal = left
         self.world.store = DurableStore(10_000_000, self.first_number, self.journal)
         self.jobs = {name: self.world.store.subscription(full_name(name)) for name in NAMES}
         for name in NAMES:

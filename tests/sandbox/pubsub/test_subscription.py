@@ -87,9 +87,9 @@ def test_refuses_malformed_requests_as_a_whole(world):
     world.publish("a")
     [delivery] = world.pull(job)
     with pytest.raises(InvalidArgumentError, match="zork"):
-        job.acknowledge([delivery.ack_id, "zork"])
+        world.store.acknowledge(job, [delivery.ack_id, "zork"])
     with pytest.raises(InvalidArgumentError, match="No ack ids"):
-        job.acknowledge([])
+        world.store.acknowledge(job, [])
     for seconds in (-1, 601):
         with pytest.raises(InvalidArgumentError, match="0 to 600"):
             job.modify_ack_deadline([delivery.ack_id], seconds, world.now)

@@ -74,6 +74,13 @@ def test_subscription_round_trip(settings):
     assert to_microseconds(pb.topic_message_retention_duration) == DAY
 
 
+@pytest.mark.parametrize("seconds", [315_576_000_001, -315_576_000_001, 2**63 - 1])
+def test_a_time_beyond_protobufs_range_is_refused(seconds):
+    pb = SubscriptionPb(name=NAME, expiration_policy={"ttl": {"seconds": seconds}})
+    with pytest.raises(InvalidArgumentError, match=rf"Duration out of range: {seconds} s"):
+        to_subscription_settings(pb)
+
+
 def test_defaults_of_the_policies():
     pb = SubscriptionPb(name=NAME, dead_letter_policy={}, retry_policy={})
     settings = to_subscription_settings(pb)

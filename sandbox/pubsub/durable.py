@@ -86,8 +86,9 @@ class DurableStore(Store):
         self.begin_life(number, now)
 
     def begin_life(self, number: int, now: int) -> None:
-        """Count ids and leases on from `number`, at `now`: none of an earlier life comes again."""
+        """Count ids and leases on from `number`, and time from `now`."""
         self._number = number
+        self.latest = max(self.latest, now)
         for subscription in self._subscriptions.values():
             subscription.begin_life(number)
 

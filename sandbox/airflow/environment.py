@@ -29,6 +29,7 @@ from sandbox.settings import (
 
 HOME_FOLDER: Final = "airflow"  # below the run's home: AIRFLOW_HOME
 USER: Final = "admin"
+LOCK_SECONDS: Final = 30.0  # how long a writer of Airflow's database waits for another one
 # Tasks at a time: dbt, a check and a watch; more would only wait for two cores.
 PARALLELISM: Final = 3
 
@@ -126,7 +127,8 @@ def _options(settings: Settings, keys: dict[str, str]) -> dict[str, str]:
         "API__WORKERS": "1",
         "API__SECRET_KEY": keys["session"],
         "API_AUTH__JWT_SECRET": keys["jwt"],
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        # By default a writer gives up after 5 s; on a busy machine another may write for longer.
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout={LOCK_SECONDS}",
         "LOGGING__BASE_LOG_FOLDER": str(settings.home / "logs" / "airflow"),
         "DAG_PROCESSOR__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(
             settings.home / "logs" / "airflow" / "dag-processor"

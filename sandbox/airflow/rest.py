@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from sandbox.airflow.environment import USER
+from sandbox.airflow.environment import LOCK_SECONDS, USER
 from sandbox.probes import Probe, get, request
 
 HEALTH_PATH: Final = "/api/v2/monitor/health"
 COMPONENTS: Final = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 FINISHED: Final = ("success", "failed")
 _TIMEOUT_SECONDS: Final = 10.0  # a busy machine; idle it answers in 20 ms
+_CHANGE_SECONDS: Final = LOCK_SECONDS + _TIMEOUT_SECONDS  # what it may wait for its database too
 
 
 class AirflowError(Exception):
@@ -143,7 +144,8 @@ class Airflow:
     def _send(self, method: str, path: str, document: Any, headers: Mapping[str, str]) -> Any:
         url = self.url + path
         try:
-            status, body = request(method, url, document, headers=headers, timeout=_TIMEOUT_SECONDS)
+            limit = _TIMEOUT_SECONDS if method == "GET" else _CHANGE_SECONDS
+            status, body = request(method, url, document, headers=headers, timeout=limit)
         except (OSError, http.client.HTTPException) as error:
             raise AirflowError(f"{method} {url}: {error}") from error
         if status >= 400:

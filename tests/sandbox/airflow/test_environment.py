@@ -3,6 +3,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from plugins.market_ops.settings import parse_settings
 from sandbox.airflow.environment import airflow_environment, password_file, read_password, variable
@@ -23,6 +24,15 @@ def test_secrets_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None
 
 def test_renamed_processes_keep_their_mark(tmp_path: Path) -> None:
     assert airflow_environment(Settings(home=tmp_path))["SPT_NOENV"]
+
+
+def test_a_writer_waits_for_another_one(tmp_path: Path) -> None:
+    """SQLite's own 5 s are not enough on a busy machine: a click would be an HTTP 500."""
+    url = make_url(
+        airflow_environment(Settings(home=tmp_path))["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+    )
+    (file,), options = url.get_dialect()().create_connect_args(url)
+    assert (file, options["timeout"]) == (str(tmp_path / "airflow" / "airflow.db"), 30.0)
 
 
 def test_it_listens_on_loopback_only(tmp_path: Path) -> None:

